@@ -99,6 +99,7 @@ export async function refuseUnfit(run: Run): Promise<void> {
 }
 
 async function refuseUnmet(run: Run): Promise<void> {
+  if (run.servesElsewhere) return;
   for (;;) {
     const unmet = [...unmetNeeds(needing(run))].filter(([name]) => run.candidates.has(name));
     if (unmet.length === 0) return;

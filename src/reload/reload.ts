@@ -49,7 +49,7 @@ export async function loadApproved(
   isResumed: boolean,
 ): Promise<Verdict> {
   const order = orderFor(approved.map(({ name }) => name));
-  const run = beginRun(registry, order, null);
+  const run: Run = { ...beginRun(registry, order, null), servesElsewhere: true };
   for (const module of approved) {
     // This may be another hrmr than the one that served last, with other shipped modules.
     const shipped = isResumed

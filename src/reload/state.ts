@@ -41,6 +41,8 @@ export interface Run {
   readonly candidates: Map<string, Candidate>;
   readonly failures: Map<string, Failure>;
   readonly removed: Set<ModuleEntry>;
+  /** The versions serve in other processes already: a need that is missing does not refuse them here. */
+  readonly servesElsewhere: boolean;
   /** The last result of `planOf`; null: out of date. */
   plan: RoutePlan | null;
   /** For each removed module, sentences about its shared resources: which close, and which stay open. */
@@ -66,6 +68,7 @@ export function beginRun(registry: ModuleSet, order: ReloadOrder, next: LoadSett
     candidates: new Map(),
     failures: new Map(),
     removed: new Set(),
+    servesElsewhere: false,
     plan: null,
     farewells: new Map(),
     before: new Map([...registry.entries].map(([name, entry]) => [name, entry.live?.number ?? null])),

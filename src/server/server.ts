@@ -486,6 +486,7 @@ class HrmrServer implements RunningServer {
   }
 
   cutAll(reason: string): void {
+    this.#registry?.lives.giveUp();
     this.#clients.cutAll(reason);
   }
 }

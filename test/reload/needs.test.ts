@@ -59,6 +59,19 @@ test("a module is refused without the one that it needs, and loaded once that is
     await server.registry.close();
   }));
 
+test("a process in the place of a lost one serves what the others serve, whatever is missing", () =>
+  withFixture({ "app.ts": needing("app", "kv"), "kv.ts": answering("kv") }, async (fixture) => {
+    const server = new TestProcess(fixture);
+    await server.registry.reload();
+    await Bun.file(`${fixture.modules}/kv.ts`).delete();
+    expect(told(await server.registry.reload())).toEqual(["app unchanged v1", "kv unloaded vnull"]);
+    const other = new TestProcess(fixture);
+    expect(told(await other.registry.load(server.registry.approved()))).toEqual(["app loaded v1"]);
+    expect(other.ask("APP")).toBe("app");
+    await server.registry.close();
+    await other.registry.close();
+  }));
+
 test("setups run in the order of needs, and a version that makes a circle is refused", () =>
   withFixture(
     {

@@ -13,6 +13,14 @@ export default defineModule({
   setup: async ({ shared }) => ({ seen: await shared.open("seen", () => new Map<string, number>()), count: 1 }),
   check: ({ state }) => state.count > 0,
   handoff: (state) => state.count,
+  start({ state, log }) {
+    log.info(state.count.toFixed());
+  },
+  stop(context, reason) {
+    context.state.seen.set(exact<"replaced" | "removed" | "moved" | "shutdown">(reason, false) as never, 1);
+  },
+  background: "process",
+  needs: ["kv"],
   dispose(state) {
     state.seen.clear();
   },

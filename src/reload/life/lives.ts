@@ -68,6 +68,13 @@ export class Lives {
     await this.#when(() => this.#running.size === 0);
   }
 
+  /** Waits for no start or stop any more: the process ends at once. */
+  giveUp(): void {
+    this.#closing ??= "shutdown";
+    for (const running of this.#running.values()) this.#forget(running);
+    this.#look();
+  }
+
   // ---- what happens to versions ----
 
   /** These versions are about to be replaced or removed: their stops begin in this turn of the loop. */
@@ -196,11 +203,13 @@ export class Lives {
         () => generation.goLive(),
         (id) => this.#owner.host.goLive?.(id),
       );
+      if (!this.#isKnown(running)) return;
       if (running.tries > 0) this.#logOf(generation).info("its start has succeeded");
       running.phase = "started";
       running.tries = 0;
       running.error = null;
     } catch (error) {
+      if (!this.#isKnown(running)) return;
       this.#failed(running, error);
     }
     this.#look();
@@ -243,9 +252,14 @@ export class Lives {
     this.#look();
   }
 
+  /** Whether it was not given up meanwhile. */
+  #isKnown(running: Running): boolean {
+    return this.#running.get(running.generation.name) === running;
+  }
+
   #forget(running: Running): void {
     if (running.timer !== null) clearTimeout(running.timer);
-    this.#running.delete(running.generation.name);
+    if (this.#isKnown(running)) this.#running.delete(running.generation.name);
     running.gone.resolve();
   }
 
