@@ -191,6 +191,12 @@ export class Generation implements RouteOwner {
   }
 
   /** Empty once its code is out of memory. null: its code is not in this process. */
+
+  /** Whether clients may call a service of it. */
+  get hasProcedures(): boolean {
+    return [...this.services.values()].some(({ service }) => service.isPublic);
+  }
+
   get remains(): WeakRef<object> | null {
     return this.#module.remains;
   }

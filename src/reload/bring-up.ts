@@ -53,6 +53,7 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
   const { entry, generation, notes } = candidate;
   entry.live = null;
   entry.unavailable = previous.unavailableRoutes();
+  entry.hadProcedures = previous.hasProcedures;
   serveWithout(run);
   registry.options.events?.follow(registry.entries.values());
   const handoff = previous.needsMain ? await handoffOf(previous, notes) : undefined;

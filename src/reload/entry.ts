@@ -20,6 +20,8 @@ export interface ModuleEntry {
   live: Generation | null;
   /** The routes that answer 503 while there is no live version, after a failed exclusive reload. */
   unavailable: readonly BoundRoute[];
+  /** Whether the version that answers 503 has services for clients. */
+  hadProcedures: boolean;
   /** Replaced versions that still have open work, oldest first. */
   readonly old: Set<Generation>;
   /** The calls of its disposed versions. */
@@ -59,6 +61,7 @@ export function entryFor({ entries, remembered }: Entries, file: FoundModule): M
     isImplicit: file.isImplicit,
     live: null,
     unavailable: [],
+    hadProcedures: false,
     old: new Set(),
     gone: new CallFigures(),
     built: null,

@@ -1,6 +1,7 @@
 /** Makes a server's routing from its modules: built-in commands first, then modules in order of precedence. */
 import type { Hosts } from "../host/hosts";
 import { displayPath } from "../module/graph/describe-error";
+import { OWN_ROUTES } from "../module/own-routes";
 import type { BoundRoute } from "../module/route";
 import { type OwnEndpoints, type Routing, routingOf } from "../protocol/routing";
 import { SocketHub } from "../protocol/websocket/hub";
@@ -17,6 +18,8 @@ export interface PlannedModule {
   readonly routes: readonly BoundRoute[];
   /** null: it has none, or is unavailable. */
   readonly middleware: BoundRoute | null;
+  /** Whether clients may call a service of it. */
+  readonly hasProcedures: boolean;
 }
 
 /** The parts of a server that its routing needs, or goes to. */
@@ -24,6 +27,8 @@ export interface RoutingParts {
   readonly dispatch: Dispatch;
   /** The built-in commands. */
   readonly commands: readonly BoundRoute[];
+  /** How clients reach procedures, while there are some. They give way to modules. */
+  readonly procedures: readonly BoundRoute[];
   /** The hosts of `fetch` routes that do not run inline. */
   readonly hosts: Hosts;
   /** The server's own endpoints, which give way to modules that claim their paths. */
@@ -56,7 +61,7 @@ export function serveRouting({ dispatch, endpoints, commands }: RoutingParts, ro
  * @param use     `http.use`: modules whose middleware stands before every HTTP route, in order
  */
 export function planRouting(
-  { dispatch, commands, hosts, endpoints }: RoutingParts,
+  { dispatch, commands, hosts, endpoints, procedures }: RoutingParts,
   modules: readonly PlannedModule[],
   use: readonly string[],
 ): RoutePlan {
@@ -73,10 +78,11 @@ export function planRouting(
   const hasApp = modules.some(
     ({ isImplicit, routes }) => !isImplicit && routes.some((route) => isHttp(route) && route.key === "/"),
   );
-  for (const module of modules) {
+  const own = modules.some(({ hasProcedures }) => hasProcedures) ? procedures : [];
+  for (const module of [...modules, procedureModule(own)]) {
     if (module.isImplicit) implicit.add(module.name);
-    for (const own of module.routes) {
-      const route = own.kind === "fetch" && own.run !== "inline" ? onHost(hosts, own, dispatch) : own;
+    for (const each of module.routes) {
+      const route = each.kind === "fetch" && each.run !== "inline" ? onHost(hosts, each, dispatch) : each;
       const value = links.length > 0 && isHttp(route) ? behindMiddleware(links, route, dispatch) : route;
       const key = module.isImplicit && value.key === "/" && !hasApp ? "GET /" : value.key;
       entries.push({ key, kind: isHttp(value) ? "http" : "raw", owner: module.name, file: module.source, value });
@@ -89,6 +95,18 @@ export function planRouting(
     conflicts: conflicts
       .filter(({ refused }) => !implicit.has(refused.owner))
       .map((conflict) => ({ module: conflict.refused.owner, text: conflictText(conflict) })),
+  };
+}
+
+/** The server's routes to procedures, as a module that gives way to all others. */
+function procedureModule(routes: readonly BoundRoute[]): PlannedModule {
+  return {
+    name: OWN_ROUTES.name,
+    source: "built in",
+    isImplicit: true,
+    routes,
+    middleware: null,
+    hasProcedures: false,
   };
 }
 

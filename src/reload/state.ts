@@ -127,7 +127,8 @@ export function plannedModules({ registry, candidates, removed }: Planned): Plan
     const next = candidate?.generation ?? live;
     const routes = next?.routes ?? entry.unavailable;
     const source = next?.spec.source ?? entry.source;
-    const module = { name, source, isImplicit, routes, middleware: next?.middleware ?? null };
+    const hasProcedures = next?.hasProcedures ?? entry.hadProcedures;
+    const module = { name, source, isImplicit, routes, middleware: next?.middleware ?? null, hasProcedures };
     planned[isImplicit ? 2 : candidate === undefined ? 0 : 1].push(module);
   }
   return planned.flat();

@@ -7,6 +7,7 @@ import { UserError } from "../config/user-error";
 import type { Hosts } from "../host/hosts";
 import { EventBus } from "../hub/events/bus";
 import { Hub } from "../hub/services";
+import { Procedures } from "../hub/rpc/procedures";
 import { Watchdog } from "../host/watchdog/watchdog";
 import { registerHrmrModule } from "../module/api";
 import { BackgroundRole } from "../module/background";
@@ -40,6 +41,7 @@ import { listenAddresses, openStreamListener, type Listener } from "./listen/lis
 import { applyOptions } from "../config/resolve/resolved";
 import { applyEnvironment } from "../system/environment";
 import { partOutcome, type ReloadOutcome } from "../reload/verdict/report";
+import { procedureRoutes } from "./rpc/routes";
 import { loadSettings } from "./shipped";
 import { takeSnapshot } from "./snapshot";
 import { CommandToken, type Guessers } from "./token";
@@ -188,6 +190,7 @@ class HrmrServer implements RunningServer {
   readonly #clients: Clients;
   readonly #hub: Hub;
   readonly #events: EventBus;
+  readonly #procedures: Procedures;
   readonly #endpoints: Endpoints;
   readonly #listeners: Listener[] = [];
   readonly #probe: Probe;
@@ -229,6 +232,13 @@ class HrmrServer implements RunningServer {
       callRemote: (order) => this.#hosts.call(order),
       background: this.#background,
       tellOthers: (events) => start.uplink.events(events),
+    });
+    this.#procedures = new Procedures({
+      services: (name) => this.#registry?.entries.get(name)?.live?.services,
+      modules: () => namesWithServices(this.#registry),
+      hub: this.#hub,
+      access: this.#access.control,
+      note: (text) => log.bounded("warn", text.slice(0, 100))?.(text),
     });
     const { note } = this.#clients.admission;
     const notes = note === null ? [...folders.notes] : [...folders.notes, note];
@@ -307,7 +317,8 @@ class HrmrServer implements RunningServer {
 
   /** What needs a token and is in use, for people: "procedures". Modules' own routes never need one. */
   #guards(): string[] {
-    return [];
+    const isCallable = [...this.registry.entries.values()].some(({ live }) => live?.hasProcedures === true);
+    return isCallable ? ["procedures"] : [];
   }
 
   /** Loads the modules without serving them. Their prints are dropped: the real load prints them. */
@@ -334,6 +345,7 @@ class HrmrServer implements RunningServer {
       ...commandRoutes(options.control, { uplink, dispatch }, this.#token, this.#guesses, guessers),
       authRoute(this.#access.control, guessers),
     ];
+    const procedures = procedureRoutes(this.#procedures);
     return new Registry({
       ...(await loadSettings(options, folders)),
       modulesDir,
@@ -349,7 +361,7 @@ class HrmrServer implements RunningServer {
       publish: (module, topic, data) => sockets.publish(module, topic, data),
       ...(agree === undefined ? null : { agree }),
       ...(remembered === undefined ? null : { remembered }),
-      routing: { dispatch, commands, hosts: this.#hosts, endpoints: this.#endpoints },
+      routing: { dispatch, commands, procedures, hosts: this.#hosts, endpoints: this.#endpoints },
       log: this.#log,
     });
   }

@@ -47,6 +47,7 @@ export class TestProcess {
       routing: {
         dispatch: this.#dispatch,
         commands: [],
+        procedures: [],
         hosts: {} as Hosts,
         endpoints: { beside: () => new Map(), noteClaims: () => {} },
       },

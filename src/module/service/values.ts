@@ -20,25 +20,44 @@ const NOT_PLAIN = Symbol("not plain");
 export class Carried {
   readonly #value: unknown;
   readonly #text: string | null;
+  readonly #isGiven: boolean;
 
-  private constructor(value: unknown, text: string | null) {
+  private constructor(value: unknown, text: string | null, isGiven: boolean) {
     this.#value = value;
     this.#text = text;
+    this.#isGiven = isGiven;
   }
 
   /** @param value stays the sender's: it is never handed on */
   static of(value: unknown): Carried {
-    return new Carried(value, null);
+    return new Carried(value, null, false);
+  }
+
+  /** @param value that its sender does not keep, such as one that was just parsed: it is handed on without a copy */
+  static given(value: unknown): Carried {
+    return new Carried(value, null, true);
   }
 
   /** @param text of `Carried.text`, in this process or another one of this server */
   static encoded(text: string): Carried {
-    return new Carried(undefined, text);
+    return new Carried(undefined, text, false);
   }
 
   /** @returns a copy of its own. @throws DataCloneError for functions and the like; an Error for a damaged text */
   copy(): unknown {
+    if (this.#isGiven) return this.#value;
     return this.#text === null ? cloneValue(this.#value) : decodeValue(this.#text);
+  }
+
+  /**
+   * As JSON.stringify writes a copy of it; "null" for undefined.
+   *
+   * @throws DataCloneError as `copy`; TypeError for a value that JSON cannot say, such as a BigInt
+   */
+  get json(): string {
+    if (this.#text?.startsWith(JSON_TEXT) === true) return asText(this.#text.slice(1));
+    const isPlain = this.#text === null && isJson(this.#value, 0, { parts: 0 });
+    return JSON.stringify(isPlain ? this.#value : this.copy()) ?? "null";
   }
 
   /** @returns one character for each byte. @throws DataCloneError */

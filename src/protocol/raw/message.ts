@@ -2,12 +2,15 @@
 import type { Client, Message, Session } from "../../module/contract";
 import { ANONYMOUS } from "../../module/session";
 import { asBuffer } from "../wire";
+import type { Talk, Talker } from "./talk";
 
 /** The source of a message's Client, which is made only on demand. */
 interface Sender {
   readonly client: Client;
   /** Default: none can be opened, as for a datagram's. */
   session?: Session;
+  /** Default: none, as for a datagram. */
+  talk?<T extends Talk>(talker: Talker<T>): T;
 }
 
 export class RawMessage implements Message {
@@ -50,6 +53,11 @@ export class RawMessage implements Message {
   /** From now on, the messages of this one's connection have that session. */
   openSession(session: Session): void {
     this.#sender.session = session;
+  }
+
+  /** @returns the talk of this one's connection with `talker`, begun if there is none; null: it has no connection */
+  talk<T extends Talk>(talker: Talker<T>): T | null {
+    return this.#sender.talk?.(talker) ?? null;
   }
 
   get signal(): AbortSignal {

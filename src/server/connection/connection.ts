@@ -7,6 +7,7 @@ import type { Hosts } from "../../host/hosts";
 import type { Client, Session } from "../../module/contract";
 import { ANONYMOUS, withSession } from "../../module/session";
 import type { Http2Owner } from "../../protocol/http2/connection";
+import type { Talk, Talker } from "../../protocol/raw/talk";
 import { takeInTurn, type TurnTaker } from "../../protocol/turns";
 import type { ConnectionKind, Dispatch, Encode, Protocol } from "../../protocol/wire";
 import { Intake, type IntakeConnection } from "./intake";
@@ -306,12 +307,19 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
   get queuedBytes(): number {
     return this.#sender.queuedBytes;
   }
+  get isOverfull(): boolean {
+    return this.#sender.isOverfull;
+  }
   get canSendFile(): boolean {
     return this.#sender.canSendFile;
   }
 
   write(data: string | Uint8Array): boolean {
     return this.#sender.write(data);
+  }
+
+  talk<T extends Talk>(talker: Talker<T>): T {
+    return this.#replies.talk((line) => talker.begin(line));
   }
 
   writeShared(bytes: Uint8Array): boolean {
@@ -389,7 +397,11 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
 
   /** A reply is ready, or has sent its last byte. */
   advance(): void {
-    if (!this.#replies.sendReady()) return;
+    if (this.#replies.sendReady()) this.settled();
+  }
+
+  /** Fewer answers are owed than before. */
+  settled(): void {
     if (this.dispatch.isDraining && !this.#replies.areOwed) this.waitIdle();
     this.#resumeRouting();
     this.#endIfDone();

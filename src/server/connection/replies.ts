@@ -6,24 +6,36 @@ import { asBuffer, type Dispatch } from "../../protocol/wire";
 import { Call } from "../../host/call";
 import { beginCall, endCall, NOT_TIMED, runInline, tellAccess } from "../../host/inline";
 import type { Hosts } from "../../host/hosts";
-import type { Handle, ModuleContext } from "../../module/contract";
+import type { Client, Handle, ModuleContext, Session } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { byteLength } from "../../protocol/access";
 import { RawMessage } from "../../protocol/raw/message";
+import type { Talk, TalkLine } from "../../protocol/raw/talk";
 import { isThenable } from "../../module/graph/returned";
 import { unavailableReply } from "../../protocol/web/unavailable";
 import { CLOSE_CONNECTION, failRaw, ReplySlot, type ReplyOwner } from "../../protocol/raw/reply-queue";
 import type { Sender } from "./sender";
 
+/** The connection, as its replies see it. */
+interface TalkOwner extends ReplyOwner {
+  /** More is queued than the client may leave unread. */
+  readonly isOverfull: boolean;
+  /** Its talk owes nothing any more. */
+  settled(): void;
+}
+
 export class Replies {
-  readonly #connection: ReplyOwner;
+  readonly #connection: TalkOwner;
   readonly #sender: Sender;
   readonly #dispatch: Dispatch;
   readonly #hosts: Pick<Hosts, "call">;
   /** Replies that are owed, oldest first; null: none. */
   #slots: ReplySlot[] | null = null;
+  #talk: Talk | null = null;
+  /** Of the talk. */
+  #waiting: (() => void)[] = [];
 
-  constructor(connection: ReplyOwner, sender: Sender, hosts: Pick<Hosts, "call">) {
+  constructor(connection: TalkOwner, sender: Sender, hosts: Pick<Hosts, "call">) {
     this.#connection = connection;
     this.#sender = sender;
     this.#dispatch = connection.dispatch;
@@ -31,7 +43,12 @@ export class Replies {
   }
 
   get areOwed(): boolean {
-    return this.#slots !== null;
+    return this.#slots !== null || (this.#talk !== null && this.#talk.isBusy);
+  }
+
+  /** @returns the connection's talk, begun by `begin` if there is none */
+  talk<T extends Talk>(begin: (line: TalkLine) => T): T {
+    return (this.#talk ??= begin(new Line(this.#connection, this))) as T;
   }
 
   /** How many are owed. */
@@ -74,6 +91,10 @@ export class Replies {
     const slots = this.#slots;
     this.#slots = null;
     if (slots !== null) for (const slot of slots) slot.drop();
+    const talk = this.#talk;
+    this.#talk = null;
+    talk?.left();
+    this.#wake();
   }
 
   /** Sends finished replies, in order. @returns whether any was sent without ending the connection */
@@ -84,9 +105,24 @@ export class Replies {
     while (sent < slots.length && (slots[sent] as ReplySlot).send()) sent++;
     // Sending may have ended the connection, and dropped them all.
     if (this.#slots !== slots || sent === 0) return false;
-    if (sent === slots.length) this.#slots = null;
-    else slots.splice(0, sent);
+    if (sent === slots.length) {
+      this.#slots = null;
+      this.#wake();
+    } else slots.splice(0, sent);
     return true;
+  }
+
+  /** Resolves when no reply is owed that would have to leave first. */
+  waitForTurn(): Promise<void> {
+    if (this.#slots === null) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    if (waiting.length === 0) return;
+    this.#waiting = [];
+    for (const goOn of waiting) goOn();
   }
 
   #await(route: BoundRoute, message: RawMessage, result: PromiseLike<unknown>, startedAt: number): void {
@@ -139,5 +175,39 @@ export class Replies {
     const slot = new ReplySlot(this.#connection, message);
     (this.#slots ??= []).push(slot);
     return slot;
+  }
+}
+
+/** A connection, as its talk sees it. */
+class Line implements TalkLine {
+  readonly #connection: TalkOwner;
+  readonly #replies: Replies;
+
+  constructor(connection: TalkOwner, replies: Replies) {
+    this.#connection = connection;
+    this.#replies = replies;
+  }
+
+  get client(): Client {
+    return this.#connection.client;
+  }
+
+  get session(): Session {
+    return this.#connection.session;
+  }
+
+  say(line: string): boolean {
+    if (this.#connection.isClosed) return true;
+    this.#replies.say(line);
+    return !this.#connection.isOverfull && this.#replies.count === 0;
+  }
+
+  async drained(): Promise<void> {
+    await this.#replies.waitForTurn();
+    await this.#connection.waitForDrain();
+  }
+
+  settled(): void {
+    this.#connection.settled();
   }
 }

@@ -1,0 +1,121 @@
+/** One call of a procedure: from the request to its answer, with the parts of a result that comes piece by piece. */
+import type { ServiceAnswer } from "../../module/service/calls";
+import { ServiceError } from "../../module/service/error";
+import type { Carried } from "../../module/service/values";
+import { failureOf, internalFailure, isHidden, type RpcFailure } from "./failure";
+import type { Procedures, RpcCaller } from "./procedures";
+import { unwritablePart } from "./unwritable";
+
+/** Where a call's answer goes. Exactly one of `result` and `failure` is called, once. They must not throw. */
+export interface CallTarget {
+  /** @param json the result */
+  result(json: string): void;
+  failure(failure: RpcFailure): void;
+  /**
+   * One part of a result that comes piece by piece; after the last, `result` is called with "null".
+   *
+   * @returns false: wait for `drained` before the next
+   */
+  next(json: string): boolean;
+  drained(): Promise<void>;
+  /** Whether parts can be sent. Else, why not */
+  refusesParts(): RpcFailure | null;
+}
+
+export class ProcedureCall implements ServiceAnswer {
+  readonly #procedures: Procedures;
+  readonly #name: string;
+  readonly #target: CallTarget;
+  #end: (() => void) | null = null;
+  isOver = false;
+
+  constructor(procedures: Procedures, name: string, target: CallTarget) {
+    this.#procedures = procedures;
+    this.#name = name;
+    this.#target = target;
+  }
+
+  /** @param params parsed, and not kept by the caller. */
+  begin(params: unknown, caller: RpcCaller): void {
+    const found = this.#procedures.find(caller, this.#name);
+    if ("status" in found) return this.#fail(found);
+    this.#end = this.#procedures.call(found, params, caller, this);
+  }
+
+  /** Nobody waits for it any more: it fails with CANCELLED, unless it is over. */
+  end(): void {
+    this.#end?.();
+  }
+
+  // ---- ServiceAnswer ----
+
+  resolve(value: Carried): void {
+    if (this.isOver) return;
+    let json: string;
+    try {
+      json = value.json;
+    } catch (error) {
+      return this.#fail(this.#unwritten(value, error as Error));
+    }
+    this.isOver = true;
+    this.#target.result(json);
+  }
+
+  stream(parts: AsyncIterableIterator<Carried>): void {
+    const refusal = this.#target.refusesParts();
+    if (refusal === null) return void this.#pump(parts);
+    leave(parts);
+    this.#fail(refusal);
+  }
+
+  reject(error: ServiceError): void {
+    if (this.isOver) return;
+    if (isHidden(error) && error.code !== "FAILED") this.#procedures.noteHidden(this.#name, error);
+    this.#fail(failureOf(this.#name, error));
+  }
+
+  /** At the client's pace: the next part is asked for when the last one has left. Never rejects. */
+  async #pump(parts: AsyncIterableIterator<Carried>): Promise<void> {
+    try {
+      for (;;) {
+        const part = await parts.next();
+        if (this.isOver) return leave(parts);
+        if (part.done === true) break;
+        let json: string;
+        try {
+          json = part.value.json;
+        } catch (error) {
+          leave(parts);
+          return this.#fail(this.#unwritten(part.value, error as Error));
+        }
+        if (!this.#target.next(json)) await this.#target.drained();
+      }
+      this.isOver = true;
+      this.#target.result("null");
+    } catch (error) {
+      this.reject(error instanceof ServiceError ? error : new ServiceError("FAILED", String(error)));
+    }
+  }
+
+  #unwritten(value: Carried, error: Error): RpcFailure {
+    this.#procedures.noteHidden(this.#name, error);
+    let part: string | null = null;
+    try {
+      part = unwritablePart(value.copy());
+    } catch {
+      // It cannot even be copied: a function, for example. The log has the reason.
+    }
+    return internalFailure(this.#name, part === null ? undefined : `its result has ${part}, which JSON cannot say`);
+  }
+
+  #fail(failure: RpcFailure): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.#target.failure(failure);
+  }
+}
+
+function leave(parts: AsyncIterableIterator<unknown>): void {
+  // Nobody waits for it: an error in the source's end is not for the client.
+  void Promise.resolve(parts.return?.()).catch(() => undefined);
+}

@@ -1,0 +1,121 @@
+/** Procedures: the services of modules that clients may call, by the name "MODULE.SERVICE". */
+import { suggest } from "../../config/nearest";
+import type { Client, Session } from "../../module/contract";
+import type { BoundService } from "../../module/route";
+import type { ServiceAnswer, ServiceAsks, ServiceCaller } from "../../module/service/calls";
+import type { CallFrame } from "../../module/service/frame";
+import type { ServiceError } from "../../module/service/error";
+import { Carried } from "../../module/service/values";
+import type { AccessControl } from "../access/access-control";
+import { notAllowed, notFound, type RpcFailure } from "./failure";
+
+interface ProceduresOptions {
+  /** The services of a module that serves now. undefined: there is none */
+  readonly services: (module: string) => ReadonlyMap<string, BoundService> | undefined;
+  /** Of modules that have services. */
+  readonly modules: () => Iterable<string>;
+  readonly hub: ServiceAsks;
+  readonly access: Pick<AccessControl, "refusalOf">;
+  /** Logs an error whose text clients must not see. */
+  readonly note: (text: string) => void;
+}
+
+/** Who calls. */
+export interface RpcCaller {
+  readonly client: Client;
+  /** As it is now. */
+  readonly session: Session;
+}
+
+export interface Procedure {
+  /** "kv.get". */
+  readonly name: string;
+  readonly service: BoundService;
+}
+
+/** A call that may be made. */
+interface FoundProcedure {
+  readonly module: string;
+  readonly service: string;
+}
+
+/** `context.caller` of a service that a client calls. */
+const CALLER: ServiceCaller = { module: "rpc", generation: 0 };
+
+export class Procedures {
+  readonly #options: ProceduresOptions;
+
+  constructor(options: ProceduresOptions) {
+    this.#options = options;
+  }
+
+  /** @returns why the client may not do it, or may not know that it is there */
+  refusalOf({ client, session }: RpcCaller, name: string): RpcFailure | null {
+    const refusal = this.#options.access.refusalOf(session, client, `rpc:${name}`);
+    return refusal === null ? null : notAllowed(refusal);
+  }
+
+  find(caller: RpcCaller, name: string): FoundProcedure | RpcFailure {
+    // Before all else: a stranger must not learn which names exist.
+    const refused = this.refusalOf(caller, name);
+    if (refused !== null) return refused;
+    const dot = name.lastIndexOf(".");
+    const module = name.slice(0, Math.max(0, dot));
+    const service = name.slice(dot + 1);
+    if (this.#options.services(module)?.get(service)?.service.isPublic === true) return { module, service };
+    const near = suggest(
+      name.slice(0, 100),
+      this.list(caller).map((each) => each.name),
+    );
+    return notFound(name, near);
+  }
+
+  /** Those that the client may call, by name. */
+  list(caller: RpcCaller): Procedure[] {
+    const all: Procedure[] = [];
+    for (const module of this.#options.modules())
+      for (const [key, service] of this.#options.services(module) ?? [])
+        if (service.service.isPublic) all.push({ name: `${module}.${key}`, service });
+    return all
+      .filter(({ name }) => this.refusalOf(caller, name) === null)
+      .sort((one, other) => (one.name < other.name ? -1 : 1));
+  }
+
+  /** @param params parsed, and not kept by the caller. @returns ends it: nobody waits for it any more */
+  call({ module, service }: FoundProcedure, params: unknown, caller: RpcCaller, answer: ServiceAnswer): () => void {
+    const order = {
+      caller: CALLER,
+      module,
+      service,
+      input: Carried.given(params),
+      frame: new ClientFrame(caller),
+      timeoutMs: undefined,
+      signal: undefined,
+    };
+    return this.#options.hub.ask(order, answer);
+  }
+
+  /** Logs an error that the client gets without its text. @param name "kv.get" */
+  noteHidden(name: string, error: ServiceError | Error): void {
+    this.#options.note(`procedure ${name}: ${error.message}`);
+  }
+}
+
+class ClientFrame implements CallFrame {
+  readonly chain = NOTHING;
+  readonly deadlineAt = Infinity;
+  readonly client: Client;
+  readonly identity: string | null;
+
+  constructor({ client, session }: RpcCaller) {
+    this.client = client;
+    this.identity = session.identity;
+  }
+
+  /** Its caller has the function that `call` returns. */
+  cancellation(): null {
+    return null;
+  }
+}
+
+const NOTHING: readonly string[] = [];

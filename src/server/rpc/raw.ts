@@ -1,0 +1,96 @@
+/** JSON-RPC 2.0 as raw messages: a line that begins with `{`, or with `[` for a batch, and a line for each answer. */
+import { invalidRequest } from "../../hub/rpc/failure";
+import type { Procedures } from "../../hub/rpc/procedures";
+import { RpcTalk, type RpcPeer } from "../../hub/rpc/talk";
+import { failureText } from "../../hub/rpc/texts";
+import type { Client, Session } from "../../module/contract";
+import { OWN_ROUTES } from "../../module/own-routes";
+import type { BoundRoute } from "../../module/route";
+import type { RawMessage } from "../../protocol/raw/message";
+import type { Talk, Talker, TalkLine } from "../../protocol/raw/talk";
+import { nextTurn, WriteTurns } from "../../protocol/turns";
+
+const OVER_UDP = `${failureText(null, invalidRequest("procedures are not called over UDP"))}\n`;
+
+export function rawRoutes(procedures: Procedures): BoundRoute[] {
+  const talker: Talker<RawTalk> = { begin: (line) => new RawTalk(procedures, line) };
+  const handler = (message: RawMessage): string =>
+    message.client.transport === "udp" ? OVER_UDP : (message.talk(talker)?.receive(message) ?? "");
+  return [
+    { key: "{", description: "A request of JSON-RPC 2.0, on one line" },
+    { key: "[", description: "A batch of requests of JSON-RPC 2.0, on one line" },
+  ].map(({ key, description }) => ({
+    key,
+    index: 0,
+    kind: "handle",
+    run: "inline",
+    timeoutMs: 0,
+    description,
+    module: OWN_ROUTES.name,
+    keyBytes: key.length,
+    framing: "line",
+    handler: handler as unknown as BoundRoute["handler"],
+    generation: OWN_ROUTES,
+    isUnavailable: false,
+  }));
+}
+
+class RawTalk implements Talk, RpcPeer {
+  readonly #line: TalkLine;
+  readonly #rpc: RpcTalk;
+  readonly #turns = new WriteTurns();
+  #isFull = false;
+
+  constructor(procedures: Procedures, line: TalkLine) {
+    this.#line = line;
+    this.#rpc = new RpcTalk(procedures, this);
+  }
+
+  receive(message: RawMessage): string {
+    const answer = this.#rpc.receive(message.text, () => message.bytes);
+    return answer === "" ? "" : `${answer}\n`;
+  }
+
+  // ---- Talk ----
+
+  get isBusy(): boolean {
+    return this.#rpc.isBusy;
+  }
+
+  left(): void {
+    this.#rpc.left();
+  }
+
+  // ---- RpcPeer ----
+
+  get client(): Client {
+    return this.#line.client;
+  }
+
+  get session(): Session {
+    return this.#line.session;
+  }
+
+  answer(text: string): void {
+    this.#line.say(`${text}\n`);
+  }
+
+  notify(text: string): boolean {
+    this.#isFull = !this.#line.say(`${text}\n`);
+    return !(this.#turns.count(text.length) || this.#isFull);
+  }
+
+  async drained(): Promise<void> {
+    if (this.#isFull) await this.#line.drained();
+    // A source that never waits must not keep other clients waiting.
+    await nextTurn();
+  }
+
+  refusesParts(): null {
+    return null;
+  }
+
+  settled(): void {
+    this.#line.settled();
+  }
+}
