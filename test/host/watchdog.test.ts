@@ -139,11 +139,15 @@ test.each([
   "dispose() { spin(); },",
 ])("a module that blocks in %s is named", (part) =>
   withHub({ "modules/slow.ts": slow(`"X": () => "x"`, part) }, ARGS, async (hub) => {
-    if (part.startsWith("dispose")) {
-      hub.write("modules/slow.ts", slow(`"X": () => "y"`));
+    const named = / error slow v\d+ its (code|top level, setup, check, handoff or dispose) has been blocking/;
+    let edits = 0;
+    // On a busy machine the server itself may have blocked right before, and is told alone: then it is loaded again.
+    await until("the module to be named", async () => {
+      if (named.test(hub.program.output())) return true;
+      hub.write("modules/slow.ts", slow(`"X": () => "x"`, part) + `export const edits = ${++edits};\n`);
       await hub.ask("RELOAD\n");
-    }
-    await logged(hub, / error slow v1 its (code|top level, setup, check, handoff or dispose) has been blocking/);
+      return named.test(hub.program.output());
+    });
   }),
 );
 
@@ -266,7 +270,8 @@ test("who blocks a thread of the pool or a process of its own blocks nobody else
       const slowOnes = [hub.ask("POOL"), hub.ask("PROC")];
       expect(await hub.ask("HI")).toBe("hi");
       expect(await Promise.all(slowOnes)).toEqual(["done", "done"]);
-      expect(await blockedModules(hub)).toEqual([]);
+      // On a busy machine HI may have taken too long. The others would have taken longer.
+      expect((await blockedModules(hub)).filter(({ longestMs }) => longestMs >= SPIN_MS)).toEqual([]);
     },
   );
 });
