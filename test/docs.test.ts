@@ -496,8 +496,8 @@ describe("the examples of the pages", () => {
 
   test.each(examples.map(({ name }) => name))("%s is a module", async (name) => {
     const exported = (await import(join(dir, "modules", `${name}.ts`))) as { default: unknown };
-    const { routes, services, handlers, life } = readShape(name, exported.default);
-    expect(routes.length + services.length + handlers.length > 0 || life !== null).toBe(true);
+    const { routes, services, handlers, tasks, life } = readShape(name, exported.default);
+    expect(routes.length + services.length + handlers.length + tasks.length > 0 || life !== null).toBe(true);
   });
 
   test("have no type errors", () => {

@@ -57,7 +57,6 @@ export async function findCommand(commands: SubCommandsDef, name: string): Promi
 
 /** Commands of a later version. */
 const LATER = new Map([
-  ["run", "`hrmr run` comes with a later version; `hrmr start` serves the modules of this folder."],
   ["logs", "`hrmr logs` comes with a later version; the log is on stderr, of `hrmr start -d` in .hrmr/hrmr.log."],
 ]);
 

@@ -16,6 +16,7 @@ const COMMANDS: SubCommandsDef = {
   pull: () => import("./commands/modules/pull").then((file) => file.pullCommand),
   remove: () => import("./commands/modules/remove").then((file) => file.removeCommand),
   versions: () => import("./commands/modules/versions").then((file) => file.versionsCommand),
+  run: () => import("./commands/modules/run").then((file) => file.runTaskCommand),
   rollback: () => import("./commands/modules/rollback").then((file) => file.rollbackCommand),
   config: () => import("./commands/config").then((file) => file.configCommand),
   validate: () => import("./commands/validate").then((file) => file.validateCommand),

@@ -76,6 +76,9 @@ const STATUS_OF: Readonly<Record<string, number>> = {
   UPLOAD_PATH: 400,
   UPLOAD_SHAPE: 400,
   NO_SUCH_MODULE: 404,
+  NO_SUCH_TASK: 404,
+  TASK_RUNS: 409,
+  NO_BACKGROUND: 503,
   UPLOAD_BUSY: 503,
 };
 

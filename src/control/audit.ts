@@ -7,7 +7,7 @@ const AUDIT_FILE = "audit.log";
 interface AuditEntry {
   /** "uid 1000 by the control socket", "10.0.0.7", "RELOAD of 10.0.0.7 (#12)", "SIGHUP". */
   readonly by: string;
-  /** push, remove, rollback, reload, stop, restart, upgrade. */
+  /** push, remove, rollback, run, reload, stop, restart, upgrade. */
   readonly action: string;
   /** null: all modules, or none. */
   readonly modules: readonly string[] | null;

@@ -79,6 +79,15 @@ export const MODULE_ROUTES: Readonly<Record<string, Route | readonly Route[]>> =
       return operations.rollback(module, version === null ? null : String(version));
     },
   },
+  "/v1/modules/NAME/run": {
+    method: "POST",
+    action: "run",
+    keys: ["task"],
+    act: (operations, { task }, { module }) => {
+      if (typeof task === "string") return operations.runTask(module, task);
+      throw badRequest('"task" is missing.', 'Write the name of a task: {"task":"tidy"}.');
+    },
+  },
 };
 
 async function readUpload(

@@ -1,13 +1,14 @@
 /** A call whose callee is found: what the hub hands to the way that carries it. */
 import type { CallServer } from "../host/inline";
 import type { Client } from "../module/contract";
-import type { BoundService } from "../module/route";
+import type { BoundRoute } from "../module/route";
 import type { ServiceOrder } from "../module/service/calls";
 import { ServiceError } from "../module/service/error";
 
 export interface FoundCall {
   readonly order: ServiceOrder;
-  readonly service: BoundService;
+  /** A service, or a task of a schedule. */
+  readonly service: BoundRoute;
   /** "kv.get". */
   readonly name: string;
   /** By performance.now(); Infinity: never. */

@@ -3,13 +3,15 @@
  * in. Every call is counted on its callee's generation until it settles.
  */
 import { type CallServer, beginCall, endCall } from "../host/inline";
-import type { BoundService } from "../module/route";
+import type { TaskRun } from "../module/contract";
+import type { BoundService, BoundTask } from "../module/route";
 import type { ServiceAnswer, ServiceAsks, ServiceCalls, ServiceOrder } from "../module/service/calls";
 import { errorOf, ServiceError } from "../module/service/error";
 import type { CallHandle, RemoteOrder } from "../host/remote/call";
 import { InlineCall } from "./inline-call";
 import { RemoteServiceCall } from "./remote-call";
 import { deadlineOf, refusedChain } from "./chain";
+import { type BegunRun, beginTask } from "./schedule/begin-task";
 import { CallTotals } from "./totals";
 import { promised } from "./answer";
 import type { FoundCall } from "./found-call";
@@ -66,6 +68,11 @@ export class Hub implements ServiceCalls, ServiceAsks {
       answer.reject(error instanceof ServiceError ? error : new ServiceError("FAILED", String(error)));
       return NOTHING_TO_END;
     }
+  }
+
+  /** Begins a run of a module's task, counted on the version that it belongs to. Never throws. */
+  runTask(task: BoundTask, run: TaskRun): BegunRun {
+    return beginTask(task, run, this.#options.server, (found, answer) => this.#begin(found, answer));
   }
 
   #begin(found: FoundCall, answer: ServiceAnswer): () => void {

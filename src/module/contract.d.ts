@@ -103,7 +103,7 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
   /**
    * Key to route. A key is the first bytes of a message: "PING", "GREET ". With `fetch` it is an HTTP route instead:
    * "/api" (every method), "GET /users/:id", "GET /files/*" or "GET " (every path of that method). May be missing beside
-   * `start`, `middleware`, `services` or `on`.
+   * `start`, `middleware`, `services`, `on` or `schedule`.
    */
   routes?: Record<string, Route<State, Record<string, string>, Config>>;
   /**
@@ -117,6 +117,11 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
    * `start` runs; with `background: "process"` in each process.
    */
   on?: Record<string, EventHandler<State, Config>>;
+  /**
+   * Work that is due at times, by name: `{ tidy: { when: "0 3 * * *", run: (context) => tidyUp(context) } }`. A function
+   * under a time is short for it: `"every 10s": (context) => poll(context)`. Runs once a server, never beside itself.
+   */
+  schedule?: Record<string, Task<State, Config>>;
   /** Runs before the module's own `fetch` routes and the upgrades of its WebSocket routes, in this order. */
   use?: Middleware<State, Config>[];
   /**
@@ -444,6 +449,45 @@ export interface ServiceContext<State = unknown, Config = Settings> extends Modu
   readonly identity: string | null;
   /** Aborted when nobody waits for the result any more: a caller gave up, or the time is over. */
   readonly signal: AbortSignal;
+}
+
+/** A task of a schedule: a function under a time ("every 10s", "0 3 * * *", "@daily"), or an object. */
+export type Task<State = unknown, Config = Settings> = TaskOptions<State, Config>["run"] | TaskOptions<State, Config>;
+
+export interface TaskOptions<State = unknown, Config = Settings> {
+  /**
+   * "every 10s", "every 5m", "every 2h", "every 1d", five fields of cron (minute hour day month weekday), or "@hourly",
+   * "@daily", "@weekly", "@monthly", "@yearly". Default: the task's key.
+   */
+  when?: string;
+  run(context: TaskContext<State, Config>, run: TaskRun): unknown;
+  /** For a cron line: an IANA name, such as "Europe/Berlin". Default: `schedule.timeZone`, else the system's. */
+  timeZone?: string;
+  /** Whether one run that was missed while the server did not run is made up when it starts. Default false. */
+  catchUp?: boolean;
+  /**
+   * How long a run may take; then `context.signal` aborts, and the run has failed. In milliseconds. Default:
+   * `timeouts.handlerMs` of the configuration, 30000. 0: no limit.
+   */
+  timeoutMs?: number;
+  /** Shown by `hrmr status`. */
+  description?: string;
+}
+
+/** The first argument of a task: the module's context, with the facts of one run. */
+export interface TaskContext<State = unknown, Config = Settings> extends ModuleContext<State, Config> {
+  /** Aborted when the run is over its time, or is cut because the server ends. */
+  readonly signal: AbortSignal;
+}
+
+/** One run of a task. */
+export interface TaskRun {
+  /** The task's name. */
+  readonly task: string;
+  /** "due": its time has come. "missed": it is made up. "asked": by `hrmr run`. */
+  readonly why: "due" | "missed" | "asked";
+  /** When it was due, or was asked for. */
+  readonly dueAt: Date;
 }
 
 /** Options of one call of a service. */

@@ -8,7 +8,7 @@ import type { Middleware, StopReason } from "./contract";
 import type { LeftBehind } from "./graph/leaks";
 import type { LoadedModule } from "./graph/load";
 import type { ModuleShape } from "./shape/shape";
-import type { BoundHandler, BoundRoute, BoundService, InFlight, InFlightKind, RouteOwner } from "./route";
+import type { BoundHandler, BoundRoute, BoundService, BoundTask, InFlight, InFlightKind, RouteOwner } from "./route";
 import { tellBug } from "../observe/tell-bug";
 
 export class Generation implements RouteOwner {
@@ -36,6 +36,8 @@ export class Generation implements RouteOwner {
   readonly services: ReadonlyMap<string, BoundService>;
   /** Its handlers of events. */
   readonly handlers: readonly BoundHandler[];
+  /** The tasks of its schedule, by name. */
+  readonly tasks: ReadonlyMap<string, BoundTask>;
   readonly figures = new CallFigures();
   /** The middleware for `http.use`, as a route. null: the module has none. */
   readonly middleware: BoundRoute | null;
@@ -58,8 +60,8 @@ export class Generation implements RouteOwner {
     const middleware = module.shape.middleware ?? null;
     this.life = module.shape.life;
     this.needs = module.shape.needs;
-    const { routes, services, handlers } = module.shape;
-    const places = new Set([...routes, ...services, ...handlers].map(({ spec: { run } }) => run));
+    const { routes, services, handlers, tasks } = module.shape;
+    const places = new Set([...routes, ...services, ...handlers, ...tasks].map(({ spec: { run } }) => run));
     this.needsMain = middleware !== null || places.has("inline") || this.life?.host === "main";
     this.needsPool = places.has("pool");
     this.needsProcess = places.has("process") || this.life?.host === "process";
@@ -75,6 +77,7 @@ export class Generation implements RouteOwner {
     }));
     this.services = new Map(services.map((service) => [service.spec.name, this.#bindService(service)]));
     this.handlers = handlers.map((handler) => this.#bindHandler(handler));
+    this.tasks = new Map(tasks.map((task) => [task.spec.name, this.#bindTask(task)]));
     this.middleware = middleware === null ? null : this.#bindMiddleware(middleware);
   }
 
@@ -216,6 +219,13 @@ export class Generation implements RouteOwner {
     const index = this.routes.length + this.services.size + on.index;
     const spec = { key: on.pattern, index, kind: "event", run: on.run, timeoutMs: undefined } as const;
     return { ...spec, ...this.#bound, description: "", handler, on };
+  }
+
+  #bindTask({ spec, handler }: ModuleShape["tasks"][number]): BoundTask {
+    const { name, run, timeoutMs, description } = spec;
+    const index = this.routes.length + this.services.size + this.handlers.length + spec.index;
+    const bound = { ...this.#bound, generation: this };
+    return { key: name, index, kind: "task", run, timeoutMs, description, ...bound, handler, task: spec };
   }
 
   /** What is the same for all that is no route of the table. */

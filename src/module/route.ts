@@ -1,7 +1,7 @@
 /** A route in the server: one entry of a module's `routes`, checked and bound to its generation. */
 import type { Framing, WebSocketHandlers } from "./contract";
 
-export type RouteKind = "handle" | "fetch" | "connect" | "websocket" | "command" | "service" | "event";
+export type RouteKind = "handle" | "fetch" | "connect" | "websocket" | "command" | "service" | "event" | "task";
 
 /** Where a route's handler runs: on the event loop, on a thread of the pool, in a process of its module's own. */
 export type RunsOn = "inline" | "pool" | "process";
@@ -41,6 +41,30 @@ export interface ServiceSpec {
   /** JSON Schema (draft 2020-12). null: there is none. */
   readonly input: Readonly<Record<string, unknown>> | null;
   readonly output: Readonly<Record<string, unknown>> | null;
+}
+
+/** A task of a schedule without its function: structured-cloneable, the same in every host. */
+export interface TaskSpec {
+  /** Unique in its module. */
+  readonly name: string;
+  /** Its position in the module's `schedule`. */
+  readonly index: number;
+  readonly run: RunsOn;
+  /** "every 10s", or a cron line. */
+  readonly when: string;
+  /** For a cron line: an IANA name. null: `schedule.timeZone`. */
+  readonly timeZone: string | null;
+  /** One run that was missed while no server ran is made up at the next start. */
+  readonly catchUp: boolean;
+  /** In milliseconds. undefined: the server's handlerMs. 0: no limit. */
+  readonly timeoutMs: number | undefined;
+  readonly description: string;
+}
+
+/** A task as hosts call it: like a route, with an index behind those of the module's routes and services. */
+export interface BoundTask extends BoundRoute {
+  readonly task: TaskSpec;
+  readonly generation: RouteOwner & { readonly isDisposed: boolean };
 }
 
 /** A service as hosts call it: like a route, with an index behind those of the module's routes. */

@@ -19,6 +19,7 @@ import type {
   ReloadSnapshot,
   ServerInfo,
   ServerStatus,
+  TaskSnapshot,
 } from "./snapshot";
 import { sumEach, sumOf } from "./sums";
 
@@ -126,6 +127,8 @@ export interface MergedModule {
   readonly processes: readonly ModuleProcessSnapshot[];
   readonly life: LifeSnapshot | undefined;
   readonly quarantine: QuarantineSnapshot | null;
+  /** Of the background process. */
+  readonly tasks: readonly TaskSnapshot[];
 }
 
 /**
@@ -162,6 +165,7 @@ function mergeModule(same: readonly ModuleSnapshot[]): MergedModule {
     processes: same.flatMap((module) => module.process ?? []),
     life: worstLife(same.flatMap(({ life }) => life ?? [])),
     quarantine: same.find((module) => module.quarantine)?.quarantine ?? null,
+    tasks: same.find(({ tasks }) => tasks !== undefined)?.tasks ?? [],
   };
 }
 
@@ -224,6 +228,7 @@ function moduleStatus(
     ...(module.life === undefined ? null : { life: module.life }),
     ...(nextTryAt === undefined ? null : { nextTryAt }),
     ...(notes.length === 0 ? null : { notes }),
+    ...(module.tasks.length === 0 ? null : { tasks: module.tasks }),
   };
 }
 

@@ -57,6 +57,35 @@ export interface LifeSnapshot {
   readonly nextTryAt: string | null;
 }
 
+/** A task of a module's schedule, in the background process. */
+export interface TaskSnapshot {
+  readonly name: string;
+  /** "every 10s", or a cron line. */
+  readonly when: string;
+  /** For a cron line. null: the system's. */
+  readonly timeZone: string | null;
+  readonly catchUp: boolean;
+  readonly description: string;
+  readonly isRunning: boolean;
+  /** When it is due next. ISO 8601; null: never. */
+  readonly nextAt: string | null;
+  /** Its last run that has ended. null: none has. */
+  readonly last: {
+    /** ISO 8601: when it began. */
+    readonly at: string;
+    /** "due": its time had come. "missed": it was made up. "asked": by `hrmr run`. */
+    readonly why: "due" | "missed" | "asked";
+    readonly durationMs: number;
+    /** Why it failed; null: it did not. */
+    readonly error: string | null;
+  } | null;
+  /** Since the background process began. */
+  readonly runs: number;
+  readonly failures: number;
+  /** Due times that passed while a run was under way. */
+  readonly skipped: number;
+}
+
 /** Calls of one service by one module. */
 export interface ServiceCallSnapshot {
   /** The module that called; "rpc": clients. */
@@ -93,6 +122,8 @@ export interface ModuleSnapshot {
   readonly quarantine?: QuarantineSnapshot | null;
   /** Missing: it has no `start` and no `stop`, or another process runs them. */
   readonly life?: LifeSnapshot;
+  /** Missing: it has none, or another process runs them. */
+  readonly tasks?: readonly TaskSnapshot[];
 }
 
 /** How often and how long one module has blocked the event loop of a process. */
@@ -315,6 +346,8 @@ export interface ModuleStatus {
   readonly nextTryAt?: string;
   /** Notes about its version: it is on probation, the files on disk are held back. Default: none. */
   readonly notes?: readonly string[];
+  /** Its schedule. Missing: it has none. */
+  readonly tasks?: readonly TaskSnapshot[];
 }
 
 /** GET /ready. */

@@ -100,6 +100,8 @@ export interface RegistryOptions extends LoadSettings {
   services?: ServiceCalls;
   /** Carries the modules' events. Default: there are none. */
   events?: EventWiring;
+  /** Hears of each swap. Default: nobody does. */
+  schedule?: { swapped(): void };
   /** Where the modules' routes go. */
   routing: RoutingParts;
   /**

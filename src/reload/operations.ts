@@ -1,6 +1,7 @@
 /** The operations on a running server, of one process or many. The control socket, signals and systemd all use them. */
 import type { ModuleContent } from "./upload/names";
 import type { ServerStatus } from "../observe/snapshot";
+import type { TaskOutcome } from "../hub/schedule/outcome";
 import type { ReloadOrder } from "./order";
 
 /** The answer of RELOAD, `hrmr reload`, SIGHUP and POST /v1/reload. */
@@ -97,6 +98,23 @@ export interface VersionReport {
   readonly isKept: boolean;
 }
 
+/** The answer of `hrmr run`. */
+export interface TaskReport extends TaskOutcome {
+  readonly ok: boolean;
+  /** One line, first word OK or ERR; ends with a line end. */
+  readonly text: string;
+}
+
+/** @returns the outcome as a report, for people too */
+export function taskReport(outcome: TaskOutcome): TaskReport {
+  const { module, task, version, durationMs, error } = outcome;
+  const text =
+    error === null
+      ? `OK ${module} v${version} ran "${task}" in ${Math.round(durationMs)} ms`
+      : `ERR ${module} v${version}: ${error}`;
+  return { ok: error === null, text: `${text}\n`, ...outcome };
+}
+
 export interface Operations {
   readonly uploads: UploadOperations;
   status(): Promise<ServerStatus>;
@@ -118,6 +136,12 @@ export interface Operations {
    *   the user can mend.
    */
   rollback(name: string, version: string | null): Promise<ReloadReport>;
+  /**
+   * Runs a task of a module's schedule now. Resolves when it has ended.
+   *
+   * @throws UserError NO_SUCH_TASK, TASK_RUNS
+   */
+  runTask(module: string, task: string): Promise<TaskReport>;
   /** Begins the drain and returns; the process ends when it is done. `force` cuts open work at once. */
   stop(reason: string, force: boolean): void;
   /** Replaces every process, one after another, without a refused connection. */

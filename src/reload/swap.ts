@@ -42,6 +42,7 @@ export function commit(run: Run): void {
   }
   registry.options.events?.follow(registry.entries.values());
   registry.lives.swapped((name) => isAsked(run, name));
+  registry.options.schedule?.swapped();
 }
 
 /** The versions that this reload takes out of service. */

@@ -6,6 +6,8 @@ import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import type { Hosts } from "../host/hosts";
 import { EventBus } from "../hub/events/bus";
+import type { TaskOutcome } from "../hub/schedule/outcome";
+import type { Schedule } from "../hub/schedule/schedule";
 import { Hub } from "../hub/services";
 import { Procedures } from "../hub/rpc/procedures";
 import { Watchdog } from "../host/watchdog/watchdog";
@@ -37,6 +39,7 @@ import { Guesses } from "../hub/access/guesses";
 import { mustHaveToken } from "../hub/access/start";
 import { type Access, openAccess } from "./access";
 import { openHosts } from "./hosting";
+import { openSchedule } from "./schedule";
 import { listenAddresses, openStreamListener, type Listener } from "./listen/listeners";
 import { applyOptions } from "../config/resolve/resolved";
 import { applyEnvironment } from "../system/environment";
@@ -105,6 +108,8 @@ export interface RunningServer {
   deliver(events: readonly EventRecord[]): void;
   /** Loads changes. One at a time. @throws UserError if the whole reload is refused: nothing has changed then */
   reload(order: ReloadOrder): Promise<ReloadOutcome>;
+  /** Runs a task of a module's schedule now. Resolves when it has ended. @throws UserError as `Schedule.runNow` */
+  runTask(module: string, task: string): Promise<TaskOutcome>;
   /** This process is the background process from now on: it runs `start` of the modules, and what else is done once. */
   takeBackground(): void;
   /**
@@ -191,6 +196,7 @@ class HrmrServer implements RunningServer {
   readonly #hub: Hub;
   readonly #events: EventBus;
   readonly #procedures: Procedures;
+  readonly #schedule: Schedule;
   readonly #endpoints: Endpoints;
   readonly #listeners: Listener[] = [];
   readonly #probe: Probe;
@@ -239,6 +245,14 @@ class HrmrServer implements RunningServer {
       hub: this.#hub,
       access: this.#access.control,
       note: (text) => log.bounded("warn", text.slice(0, 100))?.(text),
+    });
+    this.#schedule = openSchedule({
+      registry: () => this.#registry,
+      hub: this.#hub,
+      server: this.#clients.dispatch,
+      background: this.#background,
+      dataDir: folders.dataDir,
+      log,
     });
     const { note } = this.#clients.admission;
     const notes = note === null ? [...folders.notes] : [...folders.notes, note];
@@ -358,6 +372,7 @@ class HrmrServer implements RunningServer {
       background: this.#background,
       services: this.#hub,
       events: this.#events,
+      schedule: this.#schedule,
       publish: (module, topic, data) => sockets.publish(module, topic, data),
       ...(agree === undefined ? null : { agree }),
       ...(remembered === undefined ? null : { remembered }),
@@ -387,6 +402,10 @@ class HrmrServer implements RunningServer {
 
   takeBackground(): void {
     this.#background.take();
+  }
+
+  runTask(module: string, task: string): Promise<TaskOutcome> {
+    return this.#schedule.runNow(module, task);
   }
 
   get registry(): Registry {
@@ -428,6 +447,7 @@ class HrmrServer implements RunningServer {
       hosts: this.#hosts,
       services: this.#hub.totals,
       events: this.#events,
+      schedule: this.#schedule,
       watchdog: this.#watchdog,
       isBackground: this.#background.isHere,
     });
@@ -478,8 +498,9 @@ class HrmrServer implements RunningServer {
 
   async #stop(reason: string, leaving: Leaving): Promise<void> {
     const left = this.#leaveBackground(leaving);
+    const runs = this.#schedule.drain(this.#options.timeouts.drainMs);
     await this.#clients.drain(this.#listeners, reason);
-    await left;
+    await Promise.all([left, runs]);
     await this.#registry?.close();
     this.#events.flush();
     await this.#hosts.close();
@@ -499,6 +520,7 @@ class HrmrServer implements RunningServer {
 
   cutAll(reason: string): void {
     this.#registry?.lives.giveUp();
+    this.#schedule.cut();
     this.#clients.cutAll(reason);
   }
 }

@@ -5,6 +5,7 @@ import type { PlaceStatus } from "../host/remote/place";
 import type { Watchdog } from "../host/watchdog/watchdog";
 import type { Generation } from "../module/generation";
 import type { EventBus } from "../hub/events/bus";
+import type { Schedule } from "../hub/schedule/schedule";
 import type { CallTotals } from "../hub/totals";
 import type { ModuleEntry } from "../reload/entry";
 import type { Registry } from "../reload/registry";
@@ -15,6 +16,7 @@ import type {
   ModuleSnapshot,
   ModuleState,
   ProcessSnapshot,
+  TaskSnapshot,
 } from "../observe/snapshot";
 import type { Dispatch } from "../protocol/wire";
 import { countDescriptors } from "../system/descriptors";
@@ -31,6 +33,7 @@ interface SnapshotSources {
   readonly hosts: Hosts;
   readonly services: CallTotals;
   readonly events: EventBus;
+  readonly schedule: Pick<Schedule, "snapshot">;
   readonly watchdog: Watchdog;
   readonly isBackground: boolean;
 }
@@ -60,9 +63,10 @@ export function takeSnapshot(sources: SnapshotSources): ProcessSnapshot {
       queued: pool.queue.size,
       workers,
     },
-    modules: [...registry.entries.values()].map((entry) =>
-      moduleSnapshot(entry, hosts, registry.lives.facts(entry.name)),
-    ),
+    modules: [...registry.entries.values()].map((entry) => ({
+      ...moduleSnapshot(entry, hosts, registry.lives.facts(entry.name)),
+      ...tasksOf(sources.schedule.snapshot(entry.name)),
+    })),
     services: sources.services.snapshot(),
     events: sources.events.snapshot(),
     reloads: registry.totals.snapshot(),
@@ -70,6 +74,10 @@ export function takeSnapshot(sources: SnapshotSources): ProcessSnapshot {
     leaked: registry.leaks(),
     shared: registry.shared.snapshot(),
   };
+}
+
+function tasksOf(tasks: readonly TaskSnapshot[]): Pick<ModuleSnapshot, "tasks"> {
+  return tasks.length === 0 ? {} : { tasks };
 }
 
 const NOT_SERVING = { quarantine: null, process: null };

@@ -10,7 +10,14 @@ import { effectiveConfig, type ResolvedConfig } from "../config/resolve/resolved
 import { messageOf, UserError } from "../config/user-error";
 import type { ControlApi } from "../control/api";
 import { AuditLog } from "../control/audit";
-import type { Operations, ReloadReport, RestartReport, VersionReport } from "../reload/operations";
+import {
+  type Operations,
+  type ReloadReport,
+  type RestartReport,
+  type TaskReport,
+  taskReport,
+  type VersionReport,
+} from "../reload/operations";
 import { controlPath } from "../control/paths";
 import { TOKENS_FILE } from "../hub/access/token-file";
 import { type ControlServer, openControlSocket } from "../control/server";
@@ -365,6 +372,13 @@ class Master implements Operations {
 
   rollback(name: string, version: string | null): Promise<ReloadReport> {
     return this.#reloads.rollback(name, version);
+  }
+
+  async runTask(module: string, task: string): Promise<TaskReport> {
+    const group = this.#parts?.group;
+    if (group === undefined)
+      throw new UserError("The server has not started yet.", { code: "NOT_SERVING", hint: "Try again." });
+    return taskReport(await group.runTask(module, task));
   }
 
   // ---- Operations: replacing ----

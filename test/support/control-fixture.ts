@@ -56,6 +56,10 @@ export function fakeOperations(given: Partial<Operations>, asked: string[] = [])
     upgrade: async () => ({ ok: false, text: "ERR the new process did not start\n", pid: process.pid }),
     versions: async () => ({}),
     rollback: async () => report,
+    runTask: async (module, task) => {
+      const outcome = { module, task, version: 1, durationMs: 1, error: null };
+      return { ok: true, text: `OK ${module} v1 ran "${task}" in 1 ms\n`, ...outcome };
+    },
     config: () => ({ limits: { maxBodyBytes: 1 } }),
     metrics: async () => "# TYPE hrmr_up gauge\nhrmr_up 1\n",
     readiness: async () => ({ isReady: true, reasons: [], modules: [] }),

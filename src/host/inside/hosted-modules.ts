@@ -31,6 +31,9 @@ import { HostedEvents } from "./events";
 import { serviceHandler } from "./service";
 import { hostedFetch, HostedResponse } from "./response";
 
+/** Hosts call a task like a service: its input is a run. */
+type TaskHandler = Parameters<typeof serviceHandler>[0];
+
 /** Posts to the server. Messages from the server go to `HostedModules.receive`. */
 export type PostToServer = (data: ReplyBatch | FromPlace) => void;
 
@@ -295,11 +298,15 @@ export class HostedModules {
       else if (spec.kind === "fetch")
         handlers[spec.index] = fetchHandler(spec.key, handler as unknown as Parameters<typeof fetchHandler>[1]);
     }
-    for (const { spec, handler } of module.shape.services)
-      if (spec.run === run) handlers[module.shape.routes.length + spec.index] = serviceHandler(handler);
-    const behind = module.shape.routes.length + module.shape.services.length;
-    for (const { spec, handler } of module.shape.handlers)
-      if (spec.run === run) handlers[behind + spec.index] = eventHandler(handler) as Handle;
+    const { routes, services, handlers: onEvents, tasks } = module.shape;
+    for (const { spec, handler } of services)
+      if (spec.run === run) handlers[routes.length + spec.index] = serviceHandler(handler);
+    const firstEvent = routes.length + services.length;
+    for (const { spec, handler } of onEvents)
+      if (spec.run === run) handlers[firstEvent + spec.index] = eventHandler(handler) as Handle;
+    const firstTask = firstEvent + onEvents.length;
+    for (const { spec, handler } of tasks)
+      if (spec.run === run) handlers[firstTask + spec.index] = serviceHandler(handler as TaskHandler);
     return { module, handlers, context: module.context };
   }
 }

@@ -89,6 +89,7 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
       ...shape.routes.map(({ spec: { key } }) => key),
       ...shape.services.map(({ spec: { name } }) => name),
       ...shape.handlers.map(({ spec: { pattern } }) => pattern),
+      ...shape.tasks.map(({ spec: { name } }) => name),
     ]);
     return new Loaded({ ...spec, config }, options, { graph, mark, timers, shape, remains: new WeakRef(exported) });
   } catch (error) {

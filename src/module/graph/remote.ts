@@ -4,7 +4,7 @@ import { makeContext, type Publish } from "./context";
 import type { Framing, Log } from "../contract";
 import { NOTHING_LEFT } from "./leaks";
 import type { LoadedModule } from "./load";
-import type { HandlerSpec, RouteSpec, ServiceSpec } from "../route";
+import type { HandlerSpec, RouteSpec, ServiceSpec, TaskSpec } from "../route";
 import type { ModuleShape } from "../shape/shape";
 
 /** A shape without its functions: it crosses processes. */
@@ -23,6 +23,8 @@ export interface RemoteShape {
   readonly services: readonly ServiceSpec[];
   /** Empty unless `isWhole`. */
   readonly handlers: readonly HandlerSpec[];
+  /** Empty unless `isWhole`. */
+  readonly tasks: readonly TaskSpec[];
   readonly reload: "swap" | "exclusive";
   readonly unavailable: string | Uint8Array | null;
   readonly life: ModuleShape["life"];
@@ -30,16 +32,17 @@ export interface RemoteShape {
 }
 
 export function remoteShapeOf(shape: ModuleShape): RemoteShape {
-  const { routes, services, handlers, reload, unavailable, middleware, life, needs } = shape;
+  const { routes, services, handlers, tasks, reload, unavailable, middleware, life, needs } = shape;
   const told: RemoteShape["routes"][number][] = [];
   for (const { spec, framing } of routes)
     if (spec.run === "process" && typeof framing !== "function") told.push({ spec, framing });
-  const areOthersThere = [...services, ...handlers].every(({ spec }) => spec.run === "process");
+  const areOthersThere = [...services, ...handlers, ...tasks].every(({ spec }) => spec.run === "process");
   const isWhole = middleware === null && told.length === routes.length && areOthersThere && life?.host !== "main";
   const parts = {
     routes: isWhole ? told : [],
     services: isWhole ? services.map(({ spec }) => spec) : [],
     handlers: isWhole ? handlers.map(({ spec }) => spec) : [],
+    tasks: isWhole ? tasks.map(({ spec }) => spec) : [],
   };
   return { isWhole, ...parts, reload, unavailable, life, needs };
 }
@@ -57,6 +60,7 @@ export function remoteModule(
       routes,
       services: shape.services.map((service) => ({ spec: service, handler: notHere })),
       handlers: shape.handlers.map((handler) => ({ spec: handler, handler: notHere })),
+      tasks: shape.tasks.map((task) => ({ spec: task, handler: notHere })),
       definition: { routes: {}, ...(unavailable === null ? null : { unavailable }) },
       reload,
       unavailable,

@@ -17,8 +17,8 @@ export const LIFE_OPTIONS = ["background", "needs"];
  * Whether a module has something to do besides answering messages, so that it may have no routes. This is the only place
  * that decides it.
  */
-export function hasWork({ start, services, on }: Fields, hasMiddleware: boolean): boolean {
-  return hasMiddleware || start !== undefined || isFilled(services) || isFilled(on);
+export function hasWork({ start, services, on, schedule }: Fields, hasMiddleware: boolean): boolean {
+  return hasMiddleware || start !== undefined || isFilled(services) || isFilled(on) || isFilled(schedule);
 }
 
 function isFilled(named: unknown): boolean {
@@ -26,7 +26,7 @@ function isFilled(named: unknown): boolean {
 }
 
 /**
- * Where the work runs that nobody asks for: `start`, `stop`, `on`.
+ * Where the work runs that nobody asks for: `start`, `stop`, `on`, `schedule`.
  *
  * @param parts its routes and services. @throws Error for a wrong `background`
  */
@@ -42,7 +42,7 @@ export function readLife(
   return { background, host: hostOf(parts, place) };
 }
 
-/** What else decides where `start` and `stop` run. */
+/** What else decides where they run. */
 interface LifePlace {
   /** A part of the module besides its routes runs in the main thread. */
   readonly needsMain: boolean;

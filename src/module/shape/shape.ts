@@ -8,6 +8,7 @@ import { composeUse } from "./middleware";
 import type { RouteKind, RouteSpec, RunsOn, WebSocketSpec } from "../route";
 import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shapeError, shown, type Wrong } from "./errors";
 import { hostSettings, NO_SETTINGS, type HostSettings } from "./settings";
+import { readSchedule, type ShapedTask } from "./schedule";
 import { readServices, type ShapedService } from "./services";
 import { readWebSocket } from "./websocket";
 
@@ -27,6 +28,7 @@ export interface ModuleShape {
   readonly services: readonly ShapedService[];
   /** Its handlers of events. */
   readonly handlers: readonly ShapedHandler[];
+  readonly tasks: readonly ShapedTask[];
   /** The author's export; for an app, a definition with the app as its only route. Call its functions as methods. */
   readonly definition: ModuleDefinition;
   readonly reload: "swap" | "exclusive";
@@ -50,6 +52,7 @@ const MODULE_OPTIONS = [
   "routes",
   "services",
   "on",
+  "schedule",
   "reload",
   "unavailable",
   ...HOOKS,
@@ -103,6 +106,7 @@ export function readShape(
     routes,
     services,
     handlers: readHandlers(name, definition.on, life),
+    tasks: readSchedule(name, definition.schedule, life.host === "process" ? "process" : "inline", settings),
     definition: definition as unknown as ModuleDefinition,
     reload: settings.reload ?? (definition.reload === "exclusive" ? "exclusive" : "swap"),
     unavailable: (definition.unavailable as string | Uint8Array | undefined) ?? null,

@@ -1,6 +1,7 @@
 /**
  * A server of one process: this one.
  */
+import type { TaskOutcome } from "../../hub/schedule/outcome";
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot } from "../../observe/snapshot";
@@ -39,6 +40,10 @@ export class Alone implements Group {
 
   async snapshots(): Promise<ProcessSnapshot[]> {
     return [this.#running.snapshot()];
+  }
+
+  async runTask(module: string, task: string): Promise<TaskOutcome> {
+    return await this.#running.runTask(module, task);
   }
 
   takeBackground(): void {

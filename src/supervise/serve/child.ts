@@ -84,6 +84,7 @@ class Child {
       return { outcome, approved: this.#running.approved(), inputs: this.#running.inputs() };
     },
     snapshot: () => this.#running.snapshot(),
+    runTask: (module, task) => this.#running.runTask(module, task),
   };
 
   async #start(start: ChildStart): Promise<void> {

@@ -1,4 +1,5 @@
 /** The one or more processes that serve. The master uses them through this, whatever their number. */
+import type { TaskOutcome } from "../../hub/schedule/outcome";
 import type { ReloadReport, RestartReport } from "../../reload/operations";
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { ReloadOrder } from "../../reload/order";
@@ -23,6 +24,8 @@ export interface Group {
   snapshots(): Promise<ProcessSnapshot[]>;
   /** Replaces each process in turn. null: there is only this process, which cannot replace itself. */
   readonly restart: (() => Promise<RestartReport>) | null;
+  /** Runs a task of a module's schedule in the background process. @throws UserError as `Schedule.runNow` */
+  runTask(module: string, task: string): Promise<TaskOutcome>;
   /** One of its processes is the background process from now on, as long as there is one. Once it serves. */
   takeBackground(): void;
   /** Stops accepting, finishes open work up to drainMs, then cuts it. Resolves at the end. Idempotent. */

@@ -2,6 +2,7 @@
  * Messages between the master and its server processes: plain data, structured-cloned over Bun's IPC. Questions are
  * numbered, and answered by number.
  */
+import type { TaskOutcome } from "../../hub/schedule/outcome";
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { EventRecord } from "../../module/event/record";
 import type { ReloadReport } from "../../reload/operations";
@@ -26,6 +27,7 @@ interface Served {
 export interface ChildCalls {
   reload(order: ReloadOrder): { outcome: ReloadOutcome } & Served;
   snapshot(): ProcessSnapshot;
+  runTask(module: string, task: string): TaskOutcome;
 }
 
 /** Questions to the master. */

@@ -2,7 +2,8 @@
  * A server of many processes on the same listening descriptors: replaces lost ones, and swaps a new version in all of
  * them or in none.
  */
-import { messageOf } from "../../config/user-error";
+import { messageOf, UserError } from "../../config/user-error";
+import type { TaskOutcome } from "../../hub/schedule/outcome";
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { ReloadOrder } from "../../reload/order";
 import type { ReloadQueue } from "../../reload/queue";
@@ -136,6 +137,14 @@ export class Prefork implements Group, ChildOwner {
   takeBackground(): void {
     this.#hasBackground = true;
     this.#elect();
+  }
+
+  async runTask(module: string, task: string): Promise<TaskOutcome> {
+    if (this.#background !== null) return await this.#background.ask("runTask", module, task);
+    throw new UserError("No process runs the schedules at this moment.", {
+      code: "NO_BACKGROUND",
+      hint: "Try again: another process takes over within a second.",
+    });
   }
 
   released(child: ServerProcess): void {
