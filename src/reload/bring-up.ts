@@ -2,6 +2,7 @@
  * The second half of bringing a version up: setup and check, in this thread and then on the pool and in its process.
  * Also drops a version that is left out, and restores the one before it if that had to go first.
  */
+import { nearest } from "../config/nearest";
 import { loadGeneration } from "./prepare";
 import type { Generation } from "../module/generation";
 import { inOrderOfNeeds, unmetNeeds } from "./life/needs";
@@ -104,8 +105,17 @@ async function refuseUnmet(run: Run): Promise<void> {
   for (;;) {
     const unmet = [...unmetNeeds(needing(run))].filter(([name]) => run.candidates.has(name));
     if (unmet.length === 0) return;
-    for (const [name, { text, missing }] of unmet) await dropNamed(run, name, { ...failure(text), lacks: missing });
+    for (const [name, { text, missing }] of unmet)
+      await dropNamed(run, name, { ...failure(text + hintAbout(run, name, missing)), lacks: missing });
   }
+}
+
+/** @param missing a module that does not serve; null: none @returns "" if it exists */
+function hintAbout({ registry, files }: Run, name: string, missing: string | null): string {
+  const known = [...registry.entries.keys(), ...files.map((file) => file.name)].filter((each) => each !== name);
+  if (missing === null || known.includes(missing)) return "";
+  const similar = nearest(missing, known);
+  return similar === null ? ": there is no such module" : `: did you mean "${similar}"?`;
 }
 
 /** The modules that would serve if the reload ended now. */

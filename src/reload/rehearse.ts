@@ -16,6 +16,8 @@ export interface RehearsedModule {
   /** The author's file; null: there is none. */
   readonly source: string | null;
   readonly routes: number;
+  /** Where its `start` or `stop` would run; null: it has neither. */
+  readonly background: "server" | "process" | null;
   /** The words of `takesHttpText`. */
   readonly takesHttp: string;
   /** Why it cannot be loaded: cause, position and code frame, in several lines. null: it can. */
@@ -42,11 +44,13 @@ export async function rehearse(registry: ModuleSet): Promise<RehearsedModule[]> 
 
 function listModules({ files, candidates, failures }: Run): RehearsedModule[] {
   const found = files.map(({ name, file }) => {
-    const routes = candidates.get(name)?.generation.routes ?? [];
+    const generation = candidates.get(name)?.generation;
+    const routes = generation?.routes ?? [];
     return {
       name,
       source: file,
       routes: routes.length,
+      background: generation?.life?.background ?? null,
       takesHttp: takesHttpText(routes),
       ...reasonOf(failures.get(name)),
     };
@@ -54,7 +58,14 @@ function listModules({ files, candidates, failures }: Run): RehearsedModule[] {
   const missing = [...failures].filter(([name]) => !files.some((file) => file.name === name));
   return [
     ...found,
-    ...missing.map(([name, failure]) => ({ name, source: null, routes: 0, takesHttp: "", ...reasonOf(failure) })),
+    ...missing.map(([name, failure]) => ({
+      name,
+      source: null,
+      routes: 0,
+      background: null,
+      takesHttp: "",
+      ...reasonOf(failure),
+    })),
   ];
 }
 

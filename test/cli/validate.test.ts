@@ -338,6 +338,27 @@ test("a raw route that takes HTTP requests is told of", async () => {
   });
 });
 
+test("what starts where is told, and needs that are not met are mistakes", async () => {
+  const files = {
+    "modules/once.ts": moduleSource(`{ start() {}, needs: ["each"] }`),
+    "modules/each.ts": moduleSource(`{ start() {}, background: "process", routes: { "A": () => "" } }`),
+    "modules/app.ts": moduleSource(`{ routes: { "APP": () => "" }, needs: ["onec"] }`),
+    "modules/ping.ts": moduleSource(`{ routes: { "PING": () => "" }, needs: ["pong"] }`),
+    "modules/pong.ts": moduleSource(`{ routes: { "PONG": () => "" }, needs: ["ping"] }`),
+  };
+  await inProject({ files }, async (dir, args) => {
+    const { findings } = await validate(dir, args, callProgram);
+    const told = findings.filter(({ check }) => /^module \w{3,4}$/.test(check) && check !== "module http");
+    expect(told.map(({ check, text }) => `${check}: ${text}`)).toEqual([
+      'module app: it needs the module "onec", which does not serve: did you mean "once"?',
+      "module each: 1 route, starts in each process, modules/each.ts",
+      "module once: 0 routes, starts in one process, modules/once.ts",
+      "module ping: it needs itself in a circle: ping -> pong -> ping",
+      "module pong: it needs itself in a circle: pong -> ping -> pong",
+    ]);
+  });
+});
+
 test("warnings do not make it invalid", async () => {
   const files = { ...GREET, ...config({ modules: { late: { a: 1 } } }), ...pairFiles(expired()) };
   const args = [

@@ -44,12 +44,19 @@ test("a module is refused without the one that it needs, and loaded once that is
   withFixture({ "app.ts": needing("app", "kv") }, async (fixture) => {
     const server = new TestProcess(fixture);
     expect(told(await server.registry.reload())).toEqual([
-      'app failed vnull: it needs the module "kv", which does not serve',
+      'app failed vnull: it needs the module "kv", which does not serve: there is no such module',
     ]);
+    fixture.write("kw.ts", answering("kw"));
+    expect(told(await server.registry.reload())).toEqual([
+      'app failed vnull: it needs the module "kv", which does not serve: did you mean "kw"?',
+      "kw loaded v1",
+    ]);
+    await Bun.file(`${fixture.modules}/kw.ts`).delete();
     fixture.write("kv.ts", answering("kv", "setup() { throw new Error('no disk'); },"));
     expect(told(await server.registry.reload())).toEqual([
       'app failed vnull: it needs the module "kv", which does not serve',
       expect.stringContaining("no disk"),
+      "kw unloaded vnull",
     ]);
     fixture.write("kv.ts", answering("kv"));
     // A reload of the one brings the other.

@@ -73,15 +73,18 @@ function makeTemporaryFolder(): string {
   }
 }
 
+const STARTS = { server: ", starts in one process", process: ", starts in each process" } as const;
+
 type FoundModule = RehearsedModule & { readonly isShipped: boolean };
 
 function tell(findings: Findings, module: FoundModule, use: readonly string[]): void {
-  const { name, source, isShipped, routes, takesHttp, error, isConflict } = module;
+  const { name, source, isShipped, routes, background, takesHttp, error, isConflict } = module;
   const check = `module ${name}`;
   const from = source === null ? "" : isShipped ? ", comes with hrmr" : `, ${displayPath(source)}`;
   if (takesHttp !== "")
     findings.warn(check, takesHttp, "Such requests never reach HTTP routes, middleware and the limits for HTTP.");
-  if (error === null) return findings.ok(check, `${routes} route${routes === 1 ? "" : "s"}${from}`);
+  const life = background === null ? "" : STARTS[background];
+  if (error === null) return findings.ok(check, `${routes} route${routes === 1 ? "" : "s"}${life}${from}`);
   const code = use.includes(name) ? "MIDDLEWARE_MISSING" : isConflict ? "PREFIX_TAKEN" : "MODULE_FAILED";
   const hint =
     code === "MIDDLEWARE_MISSING" ? "A start would be refused." : "A start would leave it out and serve the others.";
