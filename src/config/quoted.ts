@@ -45,7 +45,7 @@ function maskUrl(text: string): string {
     );
 }
 
-/** Whether it is an object with keys: no list, not null. */
+/** Whether it is an object with keys: no list, no date, not null. */
 export function isGroup(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
 }

@@ -142,9 +142,12 @@ export class Reloads {
 
   /** The group has put the new values into the options that everybody reads from. */
   async #reconfigured(running: Reloadable, next: ResolvedConfig): Promise<void> {
+    const told = running.config.notes;
     running.config = { ...next, options: running.config.options };
     keepSecrets(running.config);
     const { log, config } = running;
+    // Of .env: a start tells them, too.
+    for (const note of next.notes.filter((each) => !told.includes(each))) log.warn(note);
     log.reconfigure(config.options.log);
     log.reopen();
     this.#watchIfWanted(running);

@@ -94,6 +94,12 @@ describe("a config file with variables", () => {
     });
   });
 
+  test("a date of TOML is a text, which can be copied to every host", async () => {
+    const text = "[modules.m]\nat = 2024-01-01T07:30:00Z\nlist = [{ day = 2024-01-02 }]\n";
+    const { options } = await resolve({ "hrmr.toml": text }, env);
+    expect(options.modules["m"]).toEqual({ at: "2024-01-01T07:30:00Z", list: [{ day: "2024-01-02" }] });
+  });
+
   test("TOML and YAML take them too", async () => {
     const both: Record<string, string>[] = [
       { "hrmr.toml": 'threads = "${THREADS}"\n[modules.mail]\npassword = "${PASSWORD}"\n' },

@@ -31,6 +31,13 @@ const FILES = {
   "modules/here.ts": mailer("HERE", "inline"),
   "modules/there.ts": mailer("THERE", "pool"),
   "modules/away.ts": mailer("AWAY", "process"),
+  "modules/app.ts": `import { z } from "zod";
+export const config = z.object({ name: z.string().default("app") });
+export default { fetch: (request, { config }) => new Response(config.name) };
+`,
+  // Of another framework.
+  "modules/other.ts":
+    'export const config = { runtime: "edge" };\nexport default { routes: { "OTHER": () => "other\\n" } };\n',
   "modules/plain.ts": 'export default { routes: { "PLAIN": (_, { config }) => JSON.stringify(config) + "\\n" } };\n',
 };
 const run = shareHub(FILES);
@@ -43,6 +50,8 @@ test("context.config is the schema's output in every host, and the settings as t
     expect(await hub.ask("THERE\n")).toBe(answerOf(1, "A"));
     expect(await hub.ask("AWAY\n")).toBe(answerOf(25, "A"));
     expect(await hub.ask("PLAIN\n")).toBe('{"port":"as it is"}\n');
+    expect(await (await fetch(`${hub.url}/any`)).text()).toBe("app");
+    expect(await hub.ask("OTHER\n")).toBe("other\n");
   }));
 
 test("settings that do not fit refuse the version at a reload, with file, line and path, and the old one serves", () =>

@@ -28,12 +28,16 @@ export const START_ARGS = {
   data: valueFlag("dir", "Folder for modules' data. Default data beside the modules folder"),
   config: valueFlag(
     "file",
-    "Config file, JSON, TOML or YAML. Default HRMR_CONFIG, or hrmr.json, hrmr.toml or hrmr.yaml, if there is one",
+    "Config file, JSON, TOML or YAML; .env beside it has variables. Default HRMR_CONFIG, or hrmr.json, hrmr.toml or hrmr.yaml, if there is one",
     { alias: "c" },
   ),
-  set: valueFlag("key=value", "Any key of the config file: limits.maxBodyBytes=5000. May be repeated", {
-    canRepeat: true,
-  }),
+  set: valueFlag(
+    "key=value",
+    "Any key of the config file: limits.maxBodyBytes=5000, modules.mail.port=25. May be repeated",
+    {
+      canRepeat: true,
+    },
+  ),
   watch: switchFlag("Reload modules when their files change", {
     negativeDescription: "Do not, even if the config file says so",
   }),

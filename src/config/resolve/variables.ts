@@ -46,6 +46,8 @@ export function fillVariables(root: unknown, env: Environment): Filled {
     }
     if (Array.isArray(value)) return value.map((item, at) => fill(item, [...path, at]));
     if (!isGroup(value)) return value;
+    // A date or time of TOML: Bun makes an object of it that cannot be copied to other threads.
+    if (Object.prototype.toString.call(value).startsWith("[object Temporal.")) return String(value);
     return Object.fromEntries(
       Object.entries(value).map(([name, inner]) => [
         name,

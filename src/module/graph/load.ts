@@ -15,7 +15,7 @@ import type { LeftBehind } from "./leaks";
 import { leadsTo } from "../build/links";
 import { isC } from "../c/sources";
 import { Mark, MARKS, MODULE, NO_ROUTE, ROUTE } from "./marks";
-import { readConfig, SettingsError } from "../shape/config";
+import { isSchema, readConfig, SettingsError } from "../shape/config";
 import { callsServices, withFrames } from "../service/framed";
 import { type ModuleShape, readShape } from "../shape/shape";
 
@@ -109,12 +109,15 @@ interface Parts extends GraphParts {
 interface ModuleExports {
   readonly default?: unknown;
   readonly middleware?: unknown;
+  readonly config?: unknown;
 }
 
 function readShapeOf({ name, config, source }: LoadSpec, exported: ModuleExports): ModuleShape {
   // A module in C has no other host than its process, so its `start` needs no routes to find it.
   const settings = isC(source) ? { ...config, run: "process" } : config;
-  return readShape(name, exported.default, exported.middleware, settings);
+  const shape = readShape(name, exported.default, exported.middleware, settings);
+  // An app has no definition. Another export of that name may be for another framework.
+  return isSchema(exported.config) ? { ...shape, schema: shape.schema ?? exported.config } : shape;
 }
 
 /** Placed in the config file, not in the author's. */

@@ -51,14 +51,18 @@ export class SettingsError extends Error {
  */
 export function readSchema(name: string, config: unknown): StandardSchema | null {
   if (config === undefined) return null;
-  // Some libraries' schemas are functions.
-  const standard: unknown =
-    isObject(config) || typeof config === "function" ? Reflect.get(config, "~standard") : undefined;
-  if (isObject(standard) && typeof standard.validate === "function") return config as StandardSchema;
+  if (isSchema(config)) return config;
   throw shapeError(
     name,
     `"config" is ${kindOf(config)}, and must be a schema that follows Standard Schema: config: z.object({ port: z.number() }), from zod, valibot or arktype. The settings themselves are in hrmr.json, as modules.${name}`,
   );
+}
+
+/** Whether a value follows Standard Schema. Some libraries' schemas are functions. */
+export function isSchema(value: unknown): value is StandardSchema {
+  const standard: unknown =
+    isObject(value) || typeof value === "function" ? Reflect.get(value, "~standard") : undefined;
+  return isObject(standard) && typeof standard.validate === "function";
 }
 
 /**

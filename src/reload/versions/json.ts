@@ -59,7 +59,7 @@ function withoutSecrets(value: unknown, path: KeyPath): unknown {
     return text === undefined ? value : { [FILLED]: text };
   }
   if (Array.isArray(value)) return value.map((item, at) => withoutSecrets(item, [...path, at]));
-  return isGroup(value) && !(value instanceof Date)
+  return isGroup(value)
     ? Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withoutSecrets(inner, [...path, name])]))
     : value;
 }
