@@ -82,11 +82,15 @@ test("a setting from a variable is in no file of the state folder, and a start w
       "modules/other.ts": showing("OTHER"),
     },
     async (project) => {
-      const shown = '{"deep":[{"url":"http://me:s3cret-one@host"}],"plain":"${TOKEN}"}\n';
+      const old = '{"deep":[{"url":"http://me:s3cret-one@host"}],"plain":"${TOKEN}"}\n';
       const first = await project.start();
-      expect(await first.ask("SHOWN")).toBe(shown);
+      expect(await first.ask("SHOWN")).toBe(old);
       first.write("modules/shown.ts", `${showing("SHOWN")}export const next = 2;\n`);
       expect(await first.ask("RELOAD")).toMatch(/^OK shown v2/);
+      first.write(".env", "TOKEN=s3cret-new\nHRMR_MODULES_OTHER_KEY=s3cret-two\n");
+      expect(await first.ask("RELOAD")).toMatch(/^OK shown v3/);
+      const shown = old.replace("s3cret-one", "s3cret-new");
+      expect(await first.ask("SHOWN")).toBe(shown);
       first.write("modules/shown.ts", "broken");
       const again = await project.restart("--resume");
       expect(await again.ask("SHOWN")).toBe(shown);

@@ -103,8 +103,7 @@ test("a start serves the other modules and tells the mistake, and hrmr validate 
     async (hub) => {
       const told = "hrmr.json:2:12: modules.away.port: Invalid input: expected number, received string";
       expect(hub.program.output()).toContain(told);
-      const unknown =
-        "HRMR_MODULES_THERE_PROT in .env: HRMR_MODULES_THERE_PROT fits no setting of the module's config schema";
+      const unknown = "HRMR_MODULES_THERE_PROT in .env: modules.there has no setting for this variable";
       expect(hub.program.output()).toContain(unknown);
       expect(await hub.ask("HERE\n")).toBe(answerOf(77, "A"));
       const { exitCode, stdout, stderr } = await runProgram(["validate"], { cwd: hub.dir });

@@ -171,13 +171,13 @@ describe("a variable HRMR_MODULES_NAME_KEY in a module's settings", () => {
 
   test("that fits no key or two is a mistake, with the keys", () => {
     expect(mistakesOf({ HRMR_MODULES_MAIL_PROT: "1" }, PORT)).toEqual([
-      "HRMR_MODULES_MAIL_PROT fits no setting of the module's config schema, or of the config file. Known are: HRMR_MODULES_MAIL_PORT, HRMR_MODULES_MAIL_HOSTS",
+      "modules.mail has no setting for this variable, in the module's config schema or in the config file. Known are HRMR_MODULES_MAIL_PORT, HRMR_MODULES_MAIL_HOSTS",
     ]);
     const twins = z.object({ apiKey: z.string(), api_key: z.string() });
     expect(mistakesOf({ HRMR_MODULES_MAIL_API_KEY: "1" }, twins)).toEqual([
-      "HRMR_MODULES_MAIL_API_KEY fits both apiKey and api_key. Write it in the config file",
+      "modules.mail has two settings for this variable, apiKey and api_key. Write it in the config file",
     ]);
-    expect(() => readConfig("mail", { HRMR_MODULES_MAIL_PORT: "1" }, null)).toThrow("fits no setting");
+    expect(() => readConfig("mail", { HRMR_MODULES_MAIL_PORT: "1" }, null)).toThrow("no setting for this variable");
   });
 
   test("is told without its value if the value does not fit", () => {

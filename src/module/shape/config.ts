@@ -116,7 +116,11 @@ function placeVariables(
     const [key, second] = found;
     if (key === undefined) mistakes.push(unknownVariable(name, variable, known));
     else if (second === undefined) texts.set(key, String(settings[variable]));
-    else mistakes.push(mistake([variable], name, `${variable} fits both ${key} and ${second}. ${IN_THE_FILE}`));
+    else
+      mistakes.push({
+        path: [variable],
+        message: `modules.${name} has two settings for this variable, ${key} and ${second}. ${IN_THE_FILE}`,
+      });
   }
   return { texts, mistakes };
 }
@@ -125,13 +129,13 @@ const IN_THE_FILE = "Write it in the config file";
 
 function unknownVariable(name: string, variable: string, known: readonly string[]): SettingMistake {
   const names = known.filter((key) => key !== variable && !key.startsWith(MODULE_PREFIX));
-  const list = names.length === 0 ? "" : `: ${names.map((key) => variableFor(name, key)).join(", ")}`;
-  const from = "of the module's config schema, or of the config file";
-  return mistake([variable], name, `${variable} fits no setting ${from}${list === "" ? "" : `. Known are${list}`}`);
+  const list = names.length === 0 ? "" : `. Known are ${names.map((key) => variableFor(name, key)).join(", ")}`;
+  const where = "in the module's config schema or in the config file";
+  return { path: [variable], message: `modules.${name} has no setting for this variable, ${where}${list}` };
 }
 
 function mistake(path: KeyPath, name: string, text: string): SettingMistake {
-  return { path, message: path.length === 1 && text.startsWith(String(path[0])) ? text : at(name, path, text) };
+  return { path, message: at(name, path, text) };
 }
 
 function at(name: string, path: KeyPath, text: string): string {

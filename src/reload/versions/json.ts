@@ -14,12 +14,16 @@ const DATE = "$date";
 const FILLED = "$variables";
 
 /** Texts with variables, by `secretKey`. */
-let texts: ReadonlyMap<string, string> = new Map();
+const texts = new Map<string, string>();
 let variables: Environment = {};
 
-/** Call it before the store is opened, and when the configuration has changed. */
+/**
+ * Call it before the store is opened, and when the configuration has changed. It keeps what earlier calls have told, for
+ * the life of the process.
+ */
 export function keepSecrets(config: ResolvedConfig): void {
-  texts = new Map(secretSettings(config).map(({ path, value, text }) => [secretKey(path, value), text]));
+  // Earlier versions have earlier values, and are written again with the later ones.
+  for (const { path, value, text } of secretSettings(config)) texts.set(secretKey(path, value), text);
   variables = { ...config.options.environment, ...outerEnvironment() };
 }
 
