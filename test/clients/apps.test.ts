@@ -2,7 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { type Hub, shareHub, withHub } from "../support/hub";
+import { type Hub, reuseHubs, shareHub, withHub } from "../support/hub";
+
+const reused = reuseHubs();
 
 const ROOT = resolve(import.meta.dir, "../..");
 const example = (name: string) => readFileSync(join(ROOT, "examples", name), "utf8");
@@ -117,7 +119,7 @@ describe("a hono app as it is", () => {
 
 describe("the examples", () => {
   test("all of them serve side by side on one port", () =>
-    withHub(
+    reused(
       Object.fromEntries(
         ["greet", "hono-app", "redis-like", "length-prefixed", "chat", "sse"].map((name) => [
           `modules/${name}.ts`,
@@ -146,7 +148,7 @@ describe("the examples", () => {
     ));
 
   test("people in the chat stay in the room, with their names, over RELOADs in the middle of their lines", () =>
-    withHub({ "modules/chat.ts": example("chat.ts") }, [], async (hub) => {
+    reused({ "modules/chat.ts": example("chat.ts") }, [], async (hub) => {
       const [ada, bob] = [await hub.connect(), await hub.connect()];
       await ada.send("CHAT ada\n");
       await ada.waitFor("* hello ada, 0 here\n");

@@ -3,8 +3,10 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "bun:test";
 import { serialize } from "bun:jsc";
 import { MessageReader } from "../../src/host/process/channel";
-import { type Hub, moduleSource, withHub } from "../support/hub";
+import { type Hub, moduleSource, reuseHubs } from "../support/hub";
 import { until } from "../support/until";
+
+const reused = reuseHubs();
 
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
@@ -74,7 +76,7 @@ function residentMb(hub: Hub): number {
 }
 
 test("a process that writes what is no message is ended, and costs the server next to no memory", () =>
-  withHub({ "modules/wild.ts": WILD, ...PATIENT }, [], async (hub) => {
+  reused({ "modules/wild.ts": WILD, ...PATIENT }, [], async (hub) => {
     expect(await hub.ask("FINE\n")).toBe("fine\n");
     const before = residentMb(hub);
     const notMessage = Buffer.concat([header(2, 9), Buffer.from("no clone!")]).toString("hex");
@@ -95,7 +97,7 @@ test("a process that writes what is no message is ended, and costs the server ne
   }));
 
 test("a reply, or a part of one, that is larger than a message may be is its own caller's error, and a long line is cut", () =>
-  withHub({ "modules/wild.ts": WILD, ...PATIENT }, [], async (hub) => {
+  reused({ "modules/wild.ts": WILD, ...PATIENT }, [], async (hub) => {
     expect((await hub.ask("SIZE 5000000\n")).length).toBe(5_000_001);
     const pid = (await hub.status()).modules.find(({ name }) => name === "wild")?.processes[0]?.pid;
     // The limit is the author's: what the server adds to it does not count.

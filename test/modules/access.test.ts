@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { TOKENS_FILE, writeTokens } from "../../src/hub/access/token-file";
 import { hashOf, makeToken, type TokenRecord } from "../../src/hub/access/tokens";
 import { withHttp2 } from "../support/http2";
-import { moduleSource, withHub, type Hub } from "../support/hub";
+import { type Hub, moduleSource, reuseHubs } from "../support/hub";
 import { talk } from "../support/raw-client";
 import { until } from "../support/until";
+
+const reused = reuseHubs();
 
 const TOKEN = "a long random text";
 const APP = moduleSource(`{ routes: {
@@ -44,7 +46,7 @@ const REFUSED = [
 ];
 
 test("what needs a token is had by no spelling of a path without one, and by its own with one", () =>
-  withHub(FILES, [], async (hub) => {
+  reused(FILES, [], async (hub) => {
     const ask = async (target: string, lines = "") =>
       (await talk(hub.port, `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${lines}\r\n`))[0];
     for (const target of REFUSED) {
@@ -74,7 +76,7 @@ async function flood(hub: Hub, count: number): Promise<number[]> {
 }
 
 test("refusals are one line in the log at once and a number for those that follow, however many come", () =>
-  withHub(FILES, [], async (hub) => {
+  reused(FILES, [], async (hub) => {
     const statuses = await flood(hub, 2999);
     expect(statuses.filter((status) => status === 401)).toHaveLength(3000);
     // Told when the version ends, at the latest.
@@ -93,7 +95,7 @@ test("refusals are one line in the log at once and a number for those that follo
   }));
 
 test("a wrong token is refused late, many of one address at once, and a right one is taken meanwhile", () =>
-  withHub(FILES, [], async (hub) => {
+  reused(FILES, [], async (hub) => {
     const statusWith = async (authorization?: string) =>
       (await fetch(`${hub.url}/secret/x`, { headers: authorization === undefined ? {} : { authorization } })).status;
     const startedAt = performance.now();
@@ -107,7 +109,7 @@ test("a wrong token is refused late, many of one address at once, and a right on
   }));
 
 test("tokens of hrmr token with the scope http are good, beside those of the setting, until they are revoked", () =>
-  withHub(FILES, [], async (hub) => {
+  reused(FILES, [], async (hub) => {
     const file = join(hub.dir, "data", TOKENS_FILE);
     const [web, other] = [makeToken(), makeToken()];
     const records = [recordOf("web", web, ["http"]), recordOf("other", other, ["rpc:*"])];

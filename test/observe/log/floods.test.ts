@@ -3,10 +3,12 @@ import { beforeEach, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { frame, OPENING } from "../../support/http2";
-import { type Hub, moduleSource, shareHub, withHub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs, shareHub } from "../../support/hub";
 import { talk } from "../../support/raw-client";
 import { until } from "../../support/until";
 import { text, upgradeRequest } from "../../support/websocket";
+
+const reused = reuseHubs();
 
 const LOUD = moduleSource(`{ routes: {
   "SAME": { framing: "line", handle() { throw new Error("always the same"); } },
@@ -100,7 +102,7 @@ test.each(RAW)("%s are few lines, and hide no other module's", (what, module, me
 );
 
 test("what a module's process has to say of ever new rejections is few lines", () =>
-  withHub(FILES, [], async (hub) => {
+  reused(FILES, [], async (hub) => {
     await hub.ask(words("LATEST "));
     const found = (): Line[] => linesOf(hub).filter(({ module, level }) => module === "apart" && level === "error");
     await until("a number", () => found().some(({ msg }) => MORE.test(msg)));
@@ -139,7 +141,7 @@ test("WebSockets and connect handlers that fail one after the other are few line
   }));
 
 test("HTTP/2 clients that are cut are few lines", () =>
-  withHub(
+  reused(
     {
       ...FILES,
       "hrmr.json": '{ "log": { "file": "hrmr.log", "format": "json" }, "http2": { "maxControlFramesPerSecond": 5 } }',

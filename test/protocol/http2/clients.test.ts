@@ -3,10 +3,12 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Hub, moduleSource, withHub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs } from "../../support/hub";
 import { Http2Client, withHttp2 } from "../../support/http2";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "../../support/tls";
 import { until, UNTIL_MS } from "../../support/until";
+
+const reused = reuseHubs();
 
 const WEB = moduleSource(`{ routes: {
   "/hello": { fetch: () => new Response("hello VERSION") },
@@ -36,7 +38,7 @@ const PRIOR = "--http2-prior-knowledge";
 
 describe.skipIf(without("curl"))("curl (skipped where it is not installed)", () => {
   test("downloads, uploads and asks for heads with prior knowledge", () =>
-    withHub(FILES, [], async (hub) => {
+    reused(FILES, [], async (hub) => {
       expect(await run(hub, "curl", "-sS", PRIOR, "-w", " %{http_version}", `${hub.url}/hello`)).toBe(
         "hello VERSION 2",
       );
@@ -64,7 +66,7 @@ describe.skipIf(without("curl"))("curl (skipped where it is not installed)", () 
     }));
 
   test("speaks HTTP/2 over TLS by ALPN, on the plain port too; the handler sees https, and what the handshake told", () =>
-    withHub(SECURE, [...TLS_FLAGS, "--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0"], async (hub) => {
+    reused(SECURE, [...TLS_FLAGS, "--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0"], async (hub) => {
       const ports = hub.program.listening.map((url) => Number(/\d+$/.exec(url)?.[0]));
       expect(ports.length).toBe(2);
       for (const port of ports) {
@@ -87,7 +89,7 @@ describe.skipIf(without("curl"))("curl (skipped where it is not installed)", () 
     }));
 
   test("is offered no HTTP/2 by ALPN when it is off", () =>
-    withHub({ ...SECURE, "hrmr.json": '{ "http2": { "enabled": false } }' }, TLS_FLAGS, async (hub) => {
+    reused({ ...SECURE, "hrmr.json": '{ "http2": { "enabled": false } }' }, TLS_FLAGS, async (hub) => {
       const url = `https://127.0.0.1:${hub.port}/hello`;
       expect(await run(hub, "curl", "-sSk", "-w", " %{http_version}", url)).toBe("hello VERSION 1.1");
     }));
@@ -97,13 +99,13 @@ describe.skipIf(without("nghttp") || without("h2load"))(
   "nghttp and h2load (skipped where they are not installed)",
   () => {
     test("nghttp gets many resources over one connection", () =>
-      withHub(FILES, [], async (hub) => {
+      reused(FILES, [], async (hub) => {
         const out = await run(hub, "nghttp", "-ns", `${hub.url}/hello`, `${hub.url}/large`, `${hub.url}/wait`);
         expect(out.match(/ 200 +(13|4\.8M|4M|14) /g)?.length ?? out).toBe(3);
       }));
 
     test("no stream fails while the module is reloaded under load", () =>
-      withHub(FILES, [], async (hub) => {
+      reused(FILES, [], async (hub) => {
         for (let round = 0; round < 4; round++) {
           const load = run(hub, "h2load", "-c8", "-m32", "-n", "5000", `${hub.url}/hello`, `${hub.url}/wait`);
           for (const version of [`${round}a`, `${round}b`]) {
@@ -119,7 +121,7 @@ describe.skipIf(without("nghttp") || without("h2load"))(
 );
 
 test.skipIf(without("node"))("Node's client (skipped where there is no node) gets and posts", () =>
-  withHub(FILES, [], async (hub) => {
+  reused(FILES, [], async (hub) => {
     writeFileSync(
       join(hub.dir, "client.mjs"),
       `import http2 from "node:http2";
@@ -139,7 +141,7 @@ test.skipIf(without("node"))("Node's client (skipped where there is no node) get
 );
 
 test("a module that is replaced exclusively is unavailable over HTTP/2 as over HTTP/1.1", () =>
-  withHub(
+  reused(
     {
       "modules/only.ts":
         moduleSource(`{ reload: "exclusive", routes: { "/only": { fetch: () => new Response("VERSION") } },
@@ -165,7 +167,7 @@ test("a module that is replaced exclusively is unavailable over HTTP/2 as over H
   ));
 
 test("HTTP/2 opens no port and no descriptor besides its connection, and leaves nothing in the temporary folder", () =>
-  withHub(FILES, [], async (hub) => {
+  reused(FILES, [], async (hub) => {
     const found = () => readdirSync(tmpdir()).filter((name) => name.startsWith("hrmr-h2-"));
     const descriptors = () => readdirSync(`/proc/${hub.program.pid}/fd`).length;
     const before = new Set(found());

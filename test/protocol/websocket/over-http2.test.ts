@@ -13,12 +13,14 @@ import {
   repliesIn,
   waitForFrames,
 } from "../../support/http2";
-import { type Hub, moduleSource, shareHub, withHub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs, shareHub } from "../../support/hub";
 import { join } from "node:path";
 import { TOKENS_FILE, writeTokens } from "../../../src/hub/access/token-file";
 import { hashOf, makeToken } from "../../../src/hub/access/tokens";
 import { close as closeFrame, ping, text } from "../../support/websocket";
 import { until } from "../../support/until";
+
+const reused = reuseHubs();
 
 const MODULE = (version: string): string =>
   moduleSource(`{ routes: {
@@ -204,7 +206,7 @@ test("refusals are those of HTTP/1.1", () =>
   }));
 
 test("a socket stays open over reloads, and ends with its stream, its connection or the server", () =>
-  withHub(FILES, [], async (hub) => {
+  reused(FILES, [], async (hub) => {
     const client = await open(hub, "/echo");
     await waitForFrames(client, has("open 1"));
     hub.write("modules/web.ts", MODULE("2"));
@@ -229,7 +231,7 @@ test("a socket stays open over reloads, and ends with its stream, its connection
   }));
 
 test("many small messages are no flood, and a broken frame ends the socket, not the connection", () =>
-  withHub({ ...FILES, "hrmr.json": '{ "http2": { "maxControlFramesPerSecond": 100 } }' }, [], async (hub) => {
+  reused({ ...FILES, "hrmr.json": '{ "http2": { "maxControlFramesPerSecond": 100 } }' }, [], async (hub) => {
     const client = await open(hub, "/topic");
     await waitForFrames(client, (frames) => frames.some(({ type }) => type === 1));
     await client.send(Buffer.concat(Array.from({ length: 2000 }, () => data(text("x")))));

@@ -1,10 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { type Hub, makeProject, moduleSource, withHub } from "../../support/hub";
+import { type Hub, makeProject, moduleSource, reuseHubs } from "../../support/hub";
 import { runProgram } from "../../support/program";
 import { askTls, clientAuthority, pairFiles, serverCertificate, TLS_FLAGS, TlsClient } from "../../support/tls";
 import { issueCertificate } from "../../../src/cli/certificate/x509";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+
+const reused = reuseHubs();
 
 const MODULE = moduleSource(`{
   routes: {
@@ -30,7 +32,7 @@ async function servedName(hub: Hub): Promise<string> {
 
 describe("a reload of certificates", () => {
   test("serves new connections with the new one and keeps the old connections; RELOAD tells it only when they changed", () =>
-    withHub(FILES, ARGS, async (hub) => {
+    reused(FILES, ARGS, async (hub) => {
       const old = await TlsClient.connect(hub.port);
       expect(await hub.ask("RELOAD")).toMatch(/^OK 2 modules unchanged \(.*\)\n$/);
       replace(hub, "new.example");
@@ -49,7 +51,7 @@ describe("a reload of certificates", () => {
     }));
 
   test("by SIGHUP does the same, and logs it", () =>
-    withHub(FILES, ARGS, async (hub) => {
+    reused(FILES, ARGS, async (hub) => {
       replace(hub, "new.example");
       hub.program.signal("SIGHUP");
       await hub.program.waitFor(/SIGHUP: OK 2 modules unchanged .*\n\s+certificates reloaded/);
@@ -57,7 +59,7 @@ describe("a reload of certificates", () => {
     }));
 
   test("that meets broken files keeps the old ones, says why, and goes through once they are mended", () =>
-    withHub(FILES, ARGS, async (hub) => {
+    reused(FILES, ARGS, async (hub) => {
       const good = pairFiles(serverCertificate("new.example"));
       const cases: [file: string, text: string | null, reason: string][] = [
         ["cert.pem", null, "cannot be read (ENOENT)"],
@@ -87,7 +89,7 @@ describe("a reload of certificates", () => {
     }));
 
   test("20 times in a row fails none of 200 connections that open, ask and close meanwhile", () =>
-    withHub(FILES, ARGS, async (hub) => {
+    reused(FILES, ARGS, async (hub) => {
       const old = await TlsClient.connect(hub.port);
       let left = 200;
       const replies: string[] = [];
@@ -109,7 +111,7 @@ describe("a reload of certificates", () => {
     }));
 
   test("a session of the old certificate is no ticket for the new one: the client shakes hands anew", () =>
-    withHub(FILES, ARGS, async (hub) => {
+    reused(FILES, ARGS, async (hub) => {
       const first = await TlsClient.connect(hub.port);
       await first.send("VERSION\n").waitFor("\n");
       const session = await first.waitForSession();
@@ -123,7 +125,7 @@ describe("a reload of certificates", () => {
     }));
 
   test("modules are reloaded under a TLS keep-alive connection without a failure", () =>
-    withHub(FILES, ARGS, async (hub) => {
+    reused(FILES, ARGS, async (hub) => {
       const client = await TlsClient.connect(hub.port);
       const get = async () => {
         const text = await client.clear().send("GET /v HTTP/1.1\r\nHost: x\r\n\r\n").waitFor("\r\n\r\nv");
@@ -275,7 +277,7 @@ describe("certificates at the start", () => {
 
   test("one that has expired is served with a note", () => {
     const expired = issueCertificate({ commonName: "late", names: ["localhost"], days: -3 });
-    return withHub({ ...FILES, ...pairFiles(expired) }, ARGS, async (hub) => {
+    return reused({ ...FILES, ...pairFiles(expired) }, ARGS, async (hub) => {
       await hub.program.waitFor(/The certificate \S+cert\.pem expired on \d{4}-\d\d-\d\d: clients will refuse it\./);
       expect(await servedName(hub)).toBe("late");
     });
@@ -285,7 +287,7 @@ describe("certificates at the start", () => {
     const { authority } = clientAuthority("x");
     const leaf = issueCertificate({ commonName: "leaf", names: ["localhost"], days: 2, issuer: authority });
     const files = { ...FILES, "cert.pem": leaf.certificatePem + authority.certificatePem, "key.pem": leaf.keyPem };
-    return withHub(files, ARGS, async (hub) => {
+    return reused(files, ARGS, async (hub) => {
       const client = await TlsClient.connect(hub.port, {
         ca: authority.certificatePem,
         servername: "localhost",
