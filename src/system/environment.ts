@@ -24,8 +24,18 @@ function isPlain(name: string): boolean {
   return /^[\w.-]+$/.test(name);
 }
 
-/** Puts these variables into `process.env`, and removes variables of an earlier call that are no longer there. */
-export function applyEnvironment(values: Readonly<Record<string, string>> = {}): void {
+/** The highest number of a load whose variables were applied. */
+let newest = 0;
+
+/**
+ * Puts these variables into `process.env`, and removes variables of an earlier call that are no longer there.
+ *
+ * @param load the number of the load that they come with. A thread that is started again loads old versions too, in any
+ *   order: the variables of the newest one hold. Default: they hold in any case
+ */
+export function applyEnvironment(values: Readonly<Record<string, string>> = {}, load: number = newest): void {
+  if (load < newest) return;
+  newest = load;
   for (const name of applied.keys()) if (!Object.hasOwn(values, name)) delete process.env[name];
   applied.clear();
   for (const [name, value] of Object.entries(values)) {

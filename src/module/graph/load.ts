@@ -71,7 +71,7 @@ export interface LoadedModule {
 export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<LoadedModule> {
   watchSharedObjects();
   watchRequests();
-  applyEnvironment(spec.environment);
+  applyEnvironment(spec.environment, spec.id);
   const mark = new Mark({ module: spec.name, generation: spec.generation });
   const timers = new GraphTimers(mark);
   const graph = new Bun.ModuleGraph({ globals: { ...timers.globals, ...options.globals }, onError: options.onError });
