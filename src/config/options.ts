@@ -235,6 +235,12 @@ export const DEFAULT_ACCESS = {
 };
 export type AccessOptions = typeof DEFAULT_ACCESS;
 
+/** The schedules of the modules. */
+export const DEFAULT_SCHEDULE = {
+  /** For cron lines without a time zone of their own: an IANA name. null: the system's. */
+  timeZone: null as string | null,
+};
+
 /** How many versions of modules are kept, and when a failing version is rolled back. */
 export const DEFAULT_VERSIONS = {
   /** How many versions of each module are kept for a rollback. */
@@ -320,6 +326,7 @@ const DEFAULT_OPTIONS = {
    */
   tls: DEFAULT_TLS,
   access: DEFAULT_ACCESS,
+  schedule: DEFAULT_SCHEDULE,
   http: DEFAULT_HTTP,
   http2: DEFAULT_HTTP2,
   versions: DEFAULT_VERSIONS,

@@ -10,7 +10,7 @@ import {
   readinessOf,
 } from "./report";
 import { mergeServices } from "./conduct";
-import type { CallSnapshot, ProcessSnapshot, ServerInfo, ServiceCallSnapshot } from "./snapshot";
+import type { CallSnapshot, ProcessSnapshot, ServerInfo, ServiceCallSnapshot, TaskSnapshot } from "./snapshot";
 import { sumOf } from "./sums";
 
 /** How many modules have series of their own. The rest share the module "other". */
@@ -36,6 +36,7 @@ export function metricsText(info: ServerInfo, processes: readonly ProcessSnapsho
   writeGenerations(out, modules);
   writeModuleProcesses(out, modules);
   writeLives(out, modules);
+  writeTasks(out, modules);
   writeReloads(out, processes);
   writeRollbacks(out, info);
   writeConnections(out, info, processes);
@@ -136,6 +137,51 @@ function writeLives(out: Exposition, modules: readonly MergedModule[]): void {
     ({ life }) => (life?.state === "failed" ? 1 : 0),
   );
   out.gauge("hrmr_module_start_failed", "1 if the start of the module fails, else 0.", samples);
+}
+
+/** Counted since the background process began: it starts at 0 again when another one takes over. */
+function writeTasks(out: Exposition, modules: readonly MergedModule[]): void {
+  const all = modules
+    .slice(0, MAX_MODULES)
+    .flatMap(({ name, tasks }) => tasks.map((task) => ({ labels: { module: name, task: task.name }, task })));
+  const samples = (of: (task: TaskSnapshot) => number | null): Sample[] =>
+    all.flatMap(({ labels, task }): Sample[] => {
+      const value = of(task);
+      return value === null ? [] : [[labels, value]];
+    });
+  const seconds = (at: string | null | undefined): number | null => (at == null ? null : Date.parse(at) / 1000);
+  out.counter(
+    "hrmr_task_runs_total",
+    "Runs of the tasks of schedules.",
+    samples(({ runs }) => runs),
+  );
+  out.counter(
+    "hrmr_task_failures_total",
+    "Those that failed.",
+    samples(({ failures }) => failures),
+  );
+  const skipped = "Due times that passed while a run was under way.";
+  out.counter(
+    "hrmr_task_skipped_total",
+    skipped,
+    samples((task) => task.skipped),
+  );
+  const last = "When the last run began, in seconds since 1970.";
+  out.gauge(
+    "hrmr_task_last_run_timestamp_seconds",
+    last,
+    samples((task) => seconds(task.last?.at)),
+  );
+  out.gauge(
+    "hrmr_task_last_run_ok",
+    "1 if the last run succeeded, else 0.",
+    samples((task) => (task.last === null ? null : task.last.error === null ? 1 : 0)),
+  );
+  out.gauge(
+    "hrmr_task_next_run_timestamp_seconds",
+    "When it is due next, in seconds since 1970.",
+    samples(({ nextAt }) => seconds(nextAt)),
+  );
 }
 
 function writeReloads(out: Exposition, processes: readonly ProcessSnapshot[]): void {

@@ -8,7 +8,8 @@ import type { ModuleSet } from "./module-set";
 import { prepare } from "./prepare";
 import { EVERYTHING } from "./order";
 import { beginRun, type Failure, type Run } from "./state";
-import { takesHttpText } from "../module/route";
+import { type BoundTask, takesHttpText } from "../module/route";
+import { parseWhen } from "../module/shape/when";
 
 /** A module that a start would load, or would fail to load. */
 export interface RehearsedModule {
@@ -18,6 +19,8 @@ export interface RehearsedModule {
   readonly routes: number;
   /** Where its `start` or `stop` would run; null: it has neither. */
   readonly background: "server" | "process" | null;
+  /** Its tasks: name, when, and next run in milliseconds since 1970 (null: never). */
+  readonly tasks: readonly { readonly name: string; readonly when: string; readonly nextAtMs: number | null }[];
   /** The words of `takesHttpText`. */
   readonly takesHttp: string;
   /** Why it cannot be loaded: cause, position and code frame, in several lines. null: it can. */
@@ -26,14 +29,17 @@ export interface RehearsedModule {
   readonly isConflict: boolean;
 }
 
-/** @throws UserError when the modules folder cannot be read */
-export async function rehearse(registry: ModuleSet): Promise<RehearsedModule[]> {
+/**
+ * @param timeZone for tasks without one of their own; null: the system's
+ * @throws UserError when the modules folder cannot be read
+ */
+export async function rehearse(registry: ModuleSet, timeZone: string | null): Promise<RehearsedModule[]> {
   const run = beginRun(registry, EVERYTHING, null);
   try {
     await look(run);
     for (const file of run.files) await prepare(run, file);
     await refuseUnfit(run);
-    return listModules(run);
+    return listModules(run, timeZone);
   } finally {
     for (const { generation } of run.candidates.values()) {
       await generation.dispose();
@@ -42,7 +48,7 @@ export async function rehearse(registry: ModuleSet): Promise<RehearsedModule[]> 
   }
 }
 
-function listModules({ files, candidates, failures }: Run): RehearsedModule[] {
+function listModules({ files, candidates, failures }: Run, timeZone: string | null): RehearsedModule[] {
   const found = files.map(({ name, file }) => {
     const generation = candidates.get(name)?.generation;
     const routes = generation?.routes ?? [];
@@ -51,6 +57,7 @@ function listModules({ files, candidates, failures }: Run): RehearsedModule[] {
       source: file,
       routes: routes.length,
       background: generation?.life?.background ?? null,
+      tasks: [...(generation?.tasks.values() ?? [])].map((task) => nextOf(task, timeZone)),
       takesHttp: takesHttpText(routes),
       ...reasonOf(failures.get(name)),
     };
@@ -63,10 +70,15 @@ function listModules({ files, candidates, failures }: Run): RehearsedModule[] {
       source: null,
       routes: 0,
       background: null,
+      tasks: [],
       takesHttp: "",
       ...reasonOf(failure),
     })),
   ];
+}
+
+function nextOf({ task: { name, when, timeZone } }: BoundTask, zone: string | null): RehearsedModule["tasks"][number] {
+  return { name, when, nextAtMs: parseWhen(when, timeZone ?? zone).next(Date.now()) };
 }
 
 function reasonOf(failure: Failure | undefined): Pick<RehearsedModule, "error" | "isConflict"> {

@@ -15,13 +15,14 @@ interface ScheduleOwner {
   readonly server: CallServer;
   readonly background: Background;
   readonly dataDir: string;
+  readonly timeZone: () => string | null;
   readonly log: ServerLog;
 }
 
 /** States of a module's life in which its tasks may run: a failed start is tried again, and the version serves. */
 const READY: ReadonlySet<string | undefined> = new Set([undefined, "started", "failed"]);
 
-export function openSchedule({ registry, hub, server, background, dataDir, log }: ScheduleOwner): Schedule {
+export function openSchedule({ registry, hub, server, background, dataDir, timeZone, log }: ScheduleOwner): Schedule {
   return new Schedule({
     modules: () => registry()?.entries ?? new Map(),
     isReady: (module) => READY.has(registry()?.lives.facts(module)?.state),
@@ -29,7 +30,7 @@ export function openSchedule({ registry, hub, server, background, dataDir, log }
     limitMs: (task) => handlerMs(server, task),
     background,
     file: join(dataDir, RECORDS_FILE),
-    timeZone: null,
+    timeZone,
     log,
   });
 }

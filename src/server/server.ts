@@ -252,6 +252,7 @@ class HrmrServer implements RunningServer {
       server: this.#clients.dispatch,
       background: this.#background,
       dataDir: folders.dataDir,
+      timeZone: () => options.schedule.timeZone,
       log,
     });
     const { note } = this.#clients.admission;
@@ -339,7 +340,7 @@ class HrmrServer implements RunningServer {
   async rehearse(): Promise<RehearsedModule[]> {
     const silent = Object.fromEntries(Object.keys(console).map((name) => [name, () => undefined]));
     this.#registry = await this.#openRegistry({ ...moduleGlobals(), console: silent });
-    return await rehearse(this.#registry);
+    return await rehearse(this.#registry, this.#options.schedule.timeZone);
   }
 
   async #openRegistry(globals: Record<string, unknown>): Promise<Registry> {
@@ -486,6 +487,7 @@ class HrmrServer implements RunningServer {
     }
     this.#watchdog.configure();
     this.#clients.reconfigured();
+    this.#schedule.swapped();
     return { verdict, certificates, token };
   }
 

@@ -102,6 +102,7 @@ describe("the environment", () => {
       if (name === "http.use" || name === "http.localNames") return "a,b";
       if (name === "control.listen") return "tcp://a:1";
       if (name === "access.required") return "true";
+      if (name === "schedule.timeZone") return "Europe/Berlin";
       if (name === "versions.maxErrorShare") return "0.25";
       if (typeof initial === "boolean") return String(!initial);
       if (typeof initial === "number") return String(initial + 1);

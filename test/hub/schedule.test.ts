@@ -35,7 +35,8 @@ const onHub = shareHub(
       "slow",
       `"every 1s": { timeoutMs: 0, run: async (context, run) => { note(context, run); while (!existsSync("slow-go.txt")) await Bun.sleep(5); } }`,
     ),
-    "hrmr.json": '{ "threads": 1, "modules": { "apart": { "run": "process" } } }',
+    "hrmr.json":
+      '{ "threads": 1, "schedule": { "timeZone": "UTC" }, "http": { "metrics": "local" }, "modules": { "apart": { "run": "process" } } }',
   },
   [],
 );
@@ -67,6 +68,10 @@ async function taskOf(hub: Hub, module: string, name: string) {
   const found = modules.find((each) => each.name === module)?.tasks?.find((each) => each.name === name);
   if (found === undefined) throw new Error(`the status has no task ${name} of ${module}`);
   return found;
+}
+
+async function askMetrics(hub: Hub): Promise<{ body: string }> {
+  return { body: await (await fetch(`${hub.url}/metrics`)).text() };
 }
 
 function run(hub: Hub, ...args: string[]) {
@@ -129,6 +134,28 @@ describe("a schedule", () => {
       expect((await taskOf(hub, "slow", "every 1s")).isRunning).toBe(true);
       hub.write("slow-go.txt", "");
       await until("the new version runs", () => runsIn(hub, "slow").some(({ version }) => version === 2));
+    }));
+});
+
+describe("tasks are told of", () => {
+  test("by the metrics, in samples of module and task", () =>
+    onHub(async (hub) => {
+      const { body } = await askMetrics(hub);
+      for (const name of ["runs_total", "failures_total", "skipped_total", "next_run_timestamp_seconds"])
+        expect(body).toMatch(new RegExp(`^hrmr_task_${name}\\{module="second",task="every 1s"\\} \\d+`, "m"));
+    }));
+
+  test("by hrmr status, with the last and the next run", () =>
+    onHub(async (hub) => {
+      const { stdout } = await runProgram(["status"], { cwd: hub.dir });
+      expect(stdout).toMatch(/second: "every 1s" ran .* ago in .*, next /);
+      expect(stdout).toContain('asked: "tidy" (0 0 29 2 *)');
+    }));
+
+  test("by hrmr validate, with the next run", () =>
+    onHub(async (hub) => {
+      const { stdout } = await runProgram(["validate", "--port", "0"], { cwd: hub.dir });
+      expect(stdout.replaceAll(/\s+/g, " ")).toMatch(/"tidy" is due at \d{4}-02-29T00:00:00Z/);
     }));
 });
 

@@ -58,10 +58,22 @@ export const CONTROL_URL_OR_NULL = value(
   z.nullable(z.string().check(z.refine((item: string) => /^(?:tcp|tls):/.test(item) && parseListen(item) !== null))),
   '"tcp://host:port", "tls://host:port" or null',
 );
+export const TIME_ZONE_OR_NULL = value(
+  z.nullable(z.string().check(z.refine(isTimeZone))),
+  'an IANA time zone such as "Europe/Berlin", or null',
+);
 export const SERVER_NAMES = listOf(
   value(z.string().check(z.refine((item: string) => isServerName(item))), "a lower-case host name"),
   'a list of lower-case host names, like "a.example" or "*.b.example"',
 );
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: name }).format(0) !== "";
+  } catch {
+    return false;
+  }
+}
 
 /** A whole number. Without a `max`: up to 2^53 - 1. */
 export function integer({ min, max = Number.MAX_SAFE_INTEGER }: Pick<Range, "min"> & Partial<Range>) {

@@ -8,6 +8,7 @@ import {
   CLIENT_CERT_POLICIES,
   COMMAND_POLICIES,
   DEFAULT_ACCESS,
+  DEFAULT_SCHEDULE,
   DEFAULT_CONTROL,
   DEFAULT_HTTP,
   DEFAULT_HTTP2,
@@ -35,6 +36,7 @@ import {
   optional,
   PATH,
   PATH_OR_NULL,
+  TIME_ZONE_OR_NULL,
   required,
   TEXTS,
 } from "./parts";
@@ -163,6 +165,13 @@ const access = group(
     ),
   },
 );
+
+const schedule = group(DEFAULT_SCHEDULE, "The schedules of the modules (see [modules.md](modules.md#schedules))", {
+  timeZone: key(
+    TIME_ZONE_OR_NULL,
+    "For cron lines without a `timeZone` of their own: an IANA name, such as `Europe/Berlin`. `null`: the system's",
+  ),
+});
 
 const endpoint = (description: string) => key(ENDPOINT, description);
 
@@ -386,6 +395,7 @@ export const KEY_SCHEMA = part.object(
     log,
     control,
     access,
+    schedule,
     http,
     http2,
     versions,

@@ -30,7 +30,8 @@ interface ScheduleOptions {
   readonly background: Background;
   /** See records.ts. */
   readonly file: string;
-  readonly timeZone: string | null;
+  /** For tasks without one of their own. null: the system's. */
+  readonly timeZone: () => string | null;
   readonly log: ServerLog;
   readonly clock?: Clock;
 }
@@ -75,7 +76,7 @@ export class Schedule {
     options.background.watch((left) => (left === null ? this.#take() : this.#release()));
   }
 
-  /** The versions that serve have changed. */
+  /** The versions that serve, or the time zone, have changed. */
   swapped(): void {
     this.#look();
   }
@@ -190,7 +191,7 @@ export class Schedule {
     for (const [name, task] of tasks) {
       const state = states.get(name);
       if (state === undefined) states.set(name, this.#stateFor(task, nowMs));
-      else if (state.task !== task) state.renew(task, nowMs, this.#wasAway(state, nowMs));
+      else state.renew(task, this.#options.timeZone(), nowMs, this.#wasAway(state, nowMs));
     }
     this.#drop(
       module,
@@ -207,7 +208,7 @@ export class Schedule {
   #stateFor(task: BoundTask, nowMs: number): TaskState {
     const record = this.#records.get(task.module)?.get(task.key) ?? null;
     this.#records.get(task.module)?.delete(task.key);
-    return new TaskState(task, this.#options.timeZone, record, nowMs);
+    return new TaskState(task, this.#options.timeZone(), record, nowMs);
   }
 
   /** A task with a run under way stays until that has ended: if the task comes back, it must not run beside it. */

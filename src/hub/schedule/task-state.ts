@@ -1,7 +1,7 @@
 /** One task over all versions of its module: its due times, the run under way, and counts. */
 import type { TaskRun } from "../../module/contract";
 import type { BoundTask } from "../../module/route";
-import { parseWhen, type When } from "../../module/shape/when";
+import { isInterval, parseWhen, type When } from "../../module/shape/when";
 import type { TaskSnapshot } from "../../observe/snapshot";
 import { DueTimes, resumedMark } from "./due";
 import type { LastRun, TaskRecord } from "./records";
@@ -28,7 +28,7 @@ export class TaskState {
   runs = 0;
   failures = 0;
   skipped = 0;
-  readonly #timeZone: string | null;
+  #timeZone: string | null;
   #key: string;
   #due: DueTimes;
 
@@ -47,9 +47,11 @@ export class TaskState {
     this.elsewhere = record?.busy ?? null;
   }
 
-  /** Another version serves, or the task is back after a while. */
-  renew(task: BoundTask, nowMs: number, wasAway: boolean): void {
+  /** Brings it to the version that serves. @param wasAway no version has had it for a while */
+  renew(task: BoundTask, timeZone: string | null, nowMs: number, wasAway: boolean): void {
+    if (task === this.task && timeZone === this.#timeZone) return;
     this.task = task;
+    this.#timeZone = timeZone;
     const key = keyOf(task, this.#timeZone);
     if (key === this.#key && !wasAway) return;
     this.#due = dueTimes(task, this.#timeZone, { mark: this.#due.mark, when: this.#key }, nowMs);
@@ -92,7 +94,7 @@ export class TaskState {
     return {
       name: this.name,
       when,
-      timeZone: timeZone ?? this.#timeZone,
+      timeZone: isInterval(when) ? null : (timeZone ?? this.#timeZone),
       catchUp,
       description,
       isRunning: this.underWay !== null,
@@ -120,7 +122,7 @@ function whenOf({ task: { when, timeZone } }: BoundTask, zone: string | null): W
 }
 
 function keyOf({ task: { when, timeZone } }: BoundTask, zone: string | null): string {
-  return `${when} ${timeZone ?? zone ?? ""}`.trim();
+  return isInterval(when) ? when : `${when} ${timeZone ?? zone ?? ""}`.trim();
 }
 
 function isGivenUp({ givenUpAt, task }: UnderWay, nowPerf: number): boolean {

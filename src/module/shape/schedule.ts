@@ -4,7 +4,7 @@ import { isThenable } from "../graph/returned";
 import type { RunsOn, TaskSpec } from "../route";
 import { type Fields, isObject, kindOf, refuseUnknown, shapeError, shown, type Wrong } from "./errors";
 import type { HostSettings } from "./settings";
-import { checkTimeZone, looksLikeWhen, parseWhen, WhenError } from "./when";
+import { checkTimeZone, isInterval, looksLikeWhen, parseWhen, WhenError } from "./when";
 
 /** A task with the author's function. Call it through the graph's `run`. */
 export interface ShapedTask {
@@ -88,7 +88,7 @@ function readTimes(wrong: Wrong, name: string, options: Fields): Pick<TaskSpec, 
   } catch (error) {
     throw wrong(options.when === undefined ? ` ${textOf(error)}` : `: "when" ${shown(when)} ${textOf(error)}`);
   }
-  if (timeZone !== null && /^every\b/i.test(when.trim()))
+  if (timeZone !== null && isInterval(when))
     throw wrong(`: "timeZone" has no meaning for an interval. Leave it out, or write a cron line`);
   return { when: when.trim(), timeZone };
 }

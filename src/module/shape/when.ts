@@ -21,7 +21,12 @@ export class WhenError extends Error {}
 
 /** Whether an author means a time by it, right or wrong, and no name. */
 export function looksLikeWhen(text: string): boolean {
-  return text.startsWith("@") || /^every\b/i.test(text) || text.trim().split(/\s+/).length >= 5;
+  return text.startsWith("@") || isInterval(text) || text.trim().split(/\s+/).length >= 5;
+}
+
+/** Whether it is an interval, right or wrong: it has no time zone. */
+export function isInterval(text: string): boolean {
+  return /^every\b/i.test(text.trim());
 }
 
 /**
@@ -30,7 +35,7 @@ export function looksLikeWhen(text: string): boolean {
  * @throws WhenError for a text that is none, one that never comes, and an unknown time zone
  */
 export function parseWhen(text: string, timeZone: string | null): When {
-  if (/^every\b/i.test(text.trim())) return parseInterval(text.trim());
+  if (isInterval(text)) return parseInterval(text.trim());
   const options = timeZone === null ? {} : { tz: timeZone };
   const next = (afterMs: number): number | null => Bun.cron.parse(text, afterMs, options)?.getTime() ?? null;
   let first: number | null;

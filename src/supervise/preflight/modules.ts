@@ -78,17 +78,24 @@ const STARTS = { server: ", starts in one process", process: ", starts in each p
 type FoundModule = RehearsedModule & { readonly isShipped: boolean };
 
 function tell(findings: Findings, module: FoundModule, use: readonly string[]): void {
-  const { name, source, isShipped, routes, background, takesHttp, error, isConflict } = module;
+  const { name, source, isShipped, routes, background, tasks, takesHttp, error, isConflict } = module;
   const check = `module ${name}`;
   const from = source === null ? "" : isShipped ? ", comes with hrmr" : `, ${displayPath(source)}`;
   if (takesHttp !== "")
     findings.warn(check, takesHttp, "Such requests never reach HTTP routes, middleware and the limits for HTTP.");
   const life = background === null ? "" : STARTS[background];
-  if (error === null) return findings.ok(check, `${routes} route${routes === 1 ? "" : "s"}${life}${from}`);
+  if (error === null) {
+    const due = tasks.map((task) => `; ${JSON.stringify(task.name)} is due ${dueText(task)}`).join("");
+    return findings.ok(check, `${routes} route${routes === 1 ? "" : "s"}${life}${from}${due}`);
+  }
   const code = use.includes(name) ? "MIDDLEWARE_MISSING" : isConflict ? "PREFIX_TAKEN" : "MODULE_FAILED";
   const hint =
     code === "MIDDLEWARE_MISSING" ? "A start would be refused." : "A start would leave it out and serve the others.";
   findings.error(check, { message: error, hint, code });
+}
+
+function dueText({ nextAtMs }: FoundModule["tasks"][number]): string {
+  return nextAtMs === null ? "never" : `at ${new Date(nextAtMs).toISOString().replace(".000Z", "Z")}`;
 }
 
 /** An unknown name is no mistake: the module may come later. */
