@@ -25,6 +25,7 @@ const COMMANDS: SubCommandsDef = {
   add: () => import("./commands/modules/add").then((file) => file.addCommand),
   types: () => import("./commands/modules/types").then((file) => file.typesCommand),
   check: () => import("./commands/modules/check").then((file) => file.checkCommand),
+  client: () => import("./commands/modules/client").then((file) => file.clientCommand),
   test: () => import("./commands/modules/test").then((file) => file.testCommand),
   token: () => import("./commands/token").then((file) => file.tokenCommand),
   cert: () => import("./commands/cert").then((file) => file.certCommand),

@@ -13,6 +13,8 @@ export const ASSETS = [
   "src/module/hrmr.h",
   "src/module/c/bridge.c",
   "src/cli/commands/modules/new.c",
+  "src/cli/client/client-runtime.ts",
+  "src/cli/client/client_runtime.py",
   "src/cli/testing/test-contract.d.ts",
   "src/cli/testing/test-kit.ts",
 ] as const;
