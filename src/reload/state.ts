@@ -41,6 +41,8 @@ export interface Run {
   readonly candidates: Map<string, Candidate>;
   readonly failures: Map<string, Failure>;
   readonly removed: Set<ModuleEntry>;
+  /** Modules whose start has failed and is tried again by this reload. */
+  retriedStarts: readonly string[];
   /** The versions serve in other processes already: a need that is missing does not refuse them here. */
   readonly servesElsewhere: boolean;
   /** The last result of `planOf`; null: out of date. */
@@ -68,6 +70,7 @@ export function beginRun(registry: ModuleSet, order: ReloadOrder, next: LoadSett
     candidates: new Map(),
     failures: new Map(),
     removed: new Set(),
+    retriedStarts: [],
     servesElsewhere: false,
     plan: null,
     farewells: new Map(),

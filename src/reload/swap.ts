@@ -41,7 +41,7 @@ export function commit(run: Run): void {
     if (entry !== undefined) Object.assign(entry, { error: text, lacks });
   }
   registry.options.events?.follow(registry.entries.values());
-  registry.lives.swapped((name) => isAsked(run, name));
+  run.retriedStarts = registry.lives.swapped((name) => isAsked(run, name));
   registry.options.schedule?.swapped();
 }
 
@@ -71,12 +71,13 @@ function farewellOf({ registry, candidates }: Run, { name, live, old }: ModuleEn
 
 /**
  * Makes the verdict a turn of the loop after the swap: by then, a version without open work is freed. It waits a second
- * at most for the stops and starts of the modules that have changed; their time does not count as the reload's.
+ * at most for the stops and starts of the modules that have changed, or whose start was tried again; their time does not count as the reload's.
  */
 export async function settle(run: Run): Promise<Verdict> {
   await new Promise((resolve) => setImmediate(resolve));
   const elapsedMs = performance.now() - run.startedMs;
-  await run.registry.lives.settle([...run.candidates.keys(), ...[...run.removed].map(({ name }) => name)]);
+  const gone = [...run.removed].map(({ name }) => name);
+  await run.registry.lives.settle([...run.candidates.keys(), ...gone, ...run.retriedStarts]);
   pruneAll(run);
   return {
     elapsedMs,
@@ -103,7 +104,8 @@ function verdicts(run: Run): ModuleVerdict[] {
       const said = [...candidate.notes, ...notes, ...(taken === "" ? [] : [taken]), ...lifeNotes(run, name)];
       return [verdictOf(entry, (before.get(name) ?? null) === null ? "loaded" : "swapped", run, said)];
     }
-    return isAsked(run, name) ? [verdictOf(entry, "unchanged", run, notes)] : [];
+    const said = run.retriedStarts.includes(name) ? [...notes, ...lifeNotes(run, name)] : notes;
+    return isAsked(run, name) ? [verdictOf(entry, "unchanged", run, said)] : [];
   });
   const unknown = [...failures]
     .filter(([name]) => !registry.entries.has(name))

@@ -83,10 +83,19 @@ export class Lives {
     if (versions.size > 0) this.#look();
   }
 
-  /** The swap is done: starts the versions that serve from here on. Failed starts of `names` are tried again at once. */
-  swapped(isAsked: (name: string) => boolean): void {
-    for (const [name, running] of this.#running) if (running.phase === "failed" && isAsked(name)) this.#forget(running);
+  /**
+   * The swap is done: starts the versions that serve from here on. Failed starts of modules that are asked for are tried
+   * again at once.
+   *
+   * @returns their names
+   */
+  swapped(isAsked: (name: string) => boolean): string[] {
+    const failed = [...this.#running.values()].filter(
+      (each) => each.phase === "failed" && isAsked(each.generation.name),
+    );
+    for (const running of failed) this.#forget(running);
     this.#look();
+    return failed.map(({ generation }) => generation.name);
   }
 
   /** Resolves when the version acts no more. Never rejects. */
