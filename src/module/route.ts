@@ -115,6 +115,8 @@ export interface BoundRoute extends RouteSpec {
   readonly handler: (...args: never[]) => unknown;
   /** WebSocket routes only. */
   readonly websocket?: WebSocketSpec;
+  /** Of a WebSocket route: answers requests that ask for no upgrade. Default: they get a 426. */
+  readonly page?: BoundRoute;
   readonly generation: RouteOwner;
   /** True while the module is being replaced (reload: "exclusive"): answer `generation.unavailable`, or a 503. */
   readonly isUnavailable: boolean;

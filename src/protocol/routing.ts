@@ -65,7 +65,7 @@ export interface OwnEndpoints {
   /**
    * Logs, once each, the paths of endpoints that modules answer from now on, and the built-in commands.
    *
-   * @param words  of commands that give way to modules
+   * @param words  of commands that give way to modules, and keys of the server's that do
    */
   noteClaims(routes: readonly BoundRoute[], words: readonly string[]): void;
 }

@@ -55,8 +55,14 @@ export function behindMiddleware(links: Links, route: BoundRoute, server: CallSe
       const passage = new Passage(links, route, server, request, context);
       return isUpgrade ? passage.upgrade(request) : passage.fetch(request);
     });
+  const page = route.page === undefined ? null : { page: behindMiddleware(links, route.page, server) };
   // The chain runs inline, so its deadline is kept here, on whichever host the route runs.
-  return { ...route, run: "inline", handler: handler as unknown as BoundRoute["handler"], isBehindMiddleware: true };
+  const own = {
+    run: "inline",
+    handler: handler as unknown as BoundRoute["handler"],
+    isBehindMiddleware: true,
+  } as const;
+  return { ...route, ...own, ...page };
 }
 
 /** One request on its way through the chain. */

@@ -38,18 +38,23 @@ export interface RoutingParts {
 /** A routing that may be served. */
 export interface RoutePlan {
   readonly routing: Routing;
+  /** Whether clients may call a service of a module. */
+  readonly areCalled: boolean;
   /** Modules that claim another's routes, with both files named. */
   readonly conflicts: readonly { readonly module: string; readonly text: string }[];
 }
 
 /** Replaces the routing in use, and lets the open WebSockets follow it. Synchronous. */
-export function serveRouting({ dispatch, endpoints, commands }: RoutingParts, routing: Routing): void {
+export function serveRouting(
+  { dispatch, endpoints, commands, procedures }: RoutingParts,
+  { routing, areCalled }: Pick<RoutePlan, "routing" | "areCalled">,
+): void {
   dispatch.routing = routing;
   SocketHub.of(dispatch).follow(routing);
-  const words = commands.filter(({ givesWay }) => givesWay === true).map(({ key }) => key);
+  const giving = [...commands.filter(({ givesWay }) => givesWay === true), ...(areCalled ? procedures : [])];
   endpoints.noteClaims(
     routing.table.entries.map(({ value }) => value),
-    words,
+    giving.map(({ key }) => key),
   );
 }
 
@@ -78,19 +83,23 @@ export function planRouting(
   const hasApp = modules.some(
     ({ isImplicit, routes }) => !isImplicit && routes.some((route) => isHttp(route) && route.key === "/"),
   );
-  const own = modules.some(({ hasProcedures }) => hasProcedures) ? procedures : [];
+  const areCalled = modules.some(({ hasProcedures }) => hasProcedures);
+  const own = procedures.filter((route) => areCalled && !isTaken(route, modules));
   for (const module of [...modules, procedureModule(own)]) {
     if (module.isImplicit) implicit.add(module.name);
     for (const each of module.routes) {
       const route = each.kind === "fetch" && each.run !== "inline" ? onHost(hosts, each, dispatch) : each;
       const value = links.length > 0 && isHttp(route) ? behindMiddleware(links, route, dispatch) : route;
       const key = module.isImplicit && value.key === "/" && !hasApp ? "GET /" : value.key;
-      entries.push({ key, kind: isHttp(value) ? "http" : "raw", owner: module.name, file: module.source, value });
+      const kind = isHttp(value) ? "http" : value.kind === "command" ? "word" : "raw";
+      const isWhole = each.generation === OWN_ROUTES;
+      entries.push({ key, kind, owner: module.name, file: module.source, value, isWhole });
     }
   }
   const { table, conflicts } = RouteTable.build(entries);
   const unmatched = links.length === 0 ? null : unmatchedBehind(links, table, dispatch);
   return {
+    areCalled,
     routing: routingOf(table, unmatched, endpoints.beside(table.entries.map(({ value }) => value))),
     conflicts: conflicts
       .filter(({ refused }) => !implicit.has(refused.owner))
@@ -112,6 +121,15 @@ function procedureModule(routes: readonly BoundRoute[]): PlannedModule {
 
 function commandEntry(value: BoundRoute): TableEntry<BoundRoute> {
   return { key: value.key, kind: "word", owner: "hrmr", file: "built in", value };
+}
+
+/** Whether a module claims what a route of the server's would take: its word, or exactly its path. */
+function isTaken({ kind, key }: BoundRoute, modules: readonly PlannedModule[]): boolean {
+  if (kind === "command") return isClaimed(key, modules);
+  const path = key.slice(key.indexOf(" ") + 1);
+  return modules.some(({ routes }) =>
+    routes.some((route) => isHttp(route) && (route.key === key || route.key === path)),
+  );
 }
 
 /** Whether a module has a raw route for the word of a built-in command. */

@@ -141,7 +141,7 @@ export function plannedModules({ registry, candidates, removed }: Planned): Plan
 export function serveWithout({ registry }: Run): void {
   const { options, current } = registry;
   const modules = plannedModules({ registry, candidates: new Map(), removed: new Set() });
-  serveRouting(options.routing, planRouting(options.routing, modules, current.use ?? []).routing);
+  serveRouting(options.routing, planRouting(options.routing, modules, current.use ?? []));
 }
 
 /** Adds the time of `work` to the phase, even if it fails. */

@@ -13,7 +13,7 @@ import type { ModuleVerdict, Outcome, Verdict } from "./verdict/verdict";
 export function commit(run: Run): void {
   const { registry, candidates, removed, failures, wanted } = run;
   registry.lives.leave(leaving(run));
-  serveRouting(registry.options.routing, planOf(run).routing);
+  serveRouting(registry.options.routing, planOf(run));
   registry.current = wanted;
   for (const entry of removed) {
     run.farewells.set(entry.name, farewellOf(run, entry));

@@ -111,6 +111,8 @@ export interface PathEntry<T> {
   method: string | null;
   pattern: string;
   value: T;
+  /** The pattern is no subtree: it matches the whole path only. Default false. */
+  isWhole?: boolean;
 }
 
 /**
@@ -229,7 +231,7 @@ export class PathTable<T> {
       }
       node = next;
     }
-    const leaves = (node.leaves[pattern.tail] ??= new Map());
+    const leaves = (node.leaves[entry.isWhole === true ? "nothing" : pattern.tail] ??= new Map());
     if (!leaves.has(entry.method)) leaves.set(entry.method, { value: entry.value, names: pattern.names });
   }
 

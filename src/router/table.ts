@@ -20,6 +20,8 @@ export interface TableEntry<R> {
   /** The module's file, for messages. */
   file: string;
   value: R;
+  /** Of "http": see `PathEntry`. */
+  isWhole?: boolean;
 }
 
 /** `refused` is not in the table: `holder` has its key. */
@@ -127,7 +129,7 @@ function claimOf(entry: TableEntry<unknown>): string {
   // Lone surrogates all become the same three bytes.
   if (entry.kind !== "http") return `${entry.kind} ${entry.key.toWellFormed()}`;
   const { method, pattern } = httpKeyOf(entry);
-  return `http ${method ?? "*"} ${parsePattern(pattern)?.shape}`;
+  return `http ${method ?? "*"} ${parsePattern(pattern)?.shape}${entry.isWhole === true ? "\0" : ""}`;
 }
 
 /** Whether a raw key claims a word. The longer key "RELOAD " would take every RELOAD with an argument. */
@@ -142,7 +144,7 @@ function trieEntry<R>(entry: TableEntry<R>): TrieEntry<R> {
 }
 
 function pathEntry<R>(entry: TableEntry<R>): PathEntry<R> {
-  return { ...httpKeyOf(entry), value: entry.value };
+  return { ...httpKeyOf(entry), value: entry.value, isWhole: entry.isWhole === true };
 }
 
 function httpKeyOf(entry: TableEntry<unknown>): HttpKey {

@@ -13,7 +13,7 @@ import { GraphResponse } from "../protocol/web/response";
 import { isForeignOrigin, isLocalHost } from "../protocol/web/origin";
 import { splitUrl } from "../router/paths";
 import { claimsWord } from "../router/table";
-import { ownFetchRoute } from "../module/own-routes";
+import { OWN_ROUTES, ownFetchRoute } from "../module/own-routes";
 
 type PolicyName = "health" | "ready" | "stats" | "metrics";
 
@@ -135,9 +135,15 @@ const NOBODY: { processes: readonly ProcessSnapshot[]; nextTries: Readonly<Recor
 /** @returns words of commands that modules claim, with the module of each */
 function claimedWords(routes: readonly BoundRoute[], words: readonly string[]): [word: string, module: string][] {
   return words.flatMap((word) => {
-    const route = routes.find(({ key, kind }) => (kind === "handle" || kind === "connect") && claimsWord(key, word));
+    const route = routes.find((each) => each.generation !== OWN_ROUTES && claims(each, word));
     return route === undefined ? [] : [[word, route.module]];
   });
+}
+
+/** @param word a command's, or a key of the server's: "{", "GET /rpc" */
+function claims({ key, kind }: BoundRoute, word: string): boolean {
+  if (kind === "handle" || kind === "connect") return claimsWord(key, word);
+  return key === word || key === word.slice(word.indexOf(" ") + 1);
 }
 
 /** @returns endpoints' paths that modules claim, with the first module that claims each */

@@ -360,7 +360,10 @@ class HrmrServer implements RunningServer {
       ...commandRoutes(options.control, { uplink, dispatch }, this.#token, this.#guesses, guessers),
       authRoute(this.#access.control, guessers),
     ];
-    const procedures = procedureRoutes(this.#procedures);
+    const procedures = procedureRoutes(this.#procedures, {
+      access: this.#access.control,
+      localNames: () => options.http.localNames,
+    });
     return new Registry({
       ...(await loadSettings(options, folders)),
       modulesDir,

@@ -4,6 +4,8 @@ import type { ServiceError } from "../../module/service/error";
 export interface RpcFailure {
   /** JSON-RPC's. -32768 to -32000 are reserved; the server's own lie from -32099 on. */
   readonly code: number;
+  /** The same as a word: "INVALID_INPUT". */
+  readonly word: string;
   /** One sentence, without its end. */
   readonly message: string;
   /** `code` is a word for programs. undefined: there is nothing more to say. */
@@ -40,11 +42,11 @@ const KINDS: Readonly<Record<string, Kind>> = {
 const HIDDEN = new Set(["FAILED", "INVALID_OUTPUT", "MODULE_MISSING", "SERVICE_MISSING"]);
 
 export function parseFailure(why: string): RpcFailure {
-  return { code: PARSE_ERROR, message: `Parse error: ${why}`, status: 400 };
+  return { code: PARSE_ERROR, word: "PARSE_ERROR", message: `Parse error: ${why}`, status: 400 };
 }
 
 export function invalidRequest(why: string): RpcFailure {
-  return { code: INVALID_REQUEST, message: `Invalid Request: ${why}`, status: 400 };
+  return { code: INVALID_REQUEST, word: "INVALID_REQUEST", message: `Invalid Request: ${why}`, status: 400 };
 }
 
 /** @param hint "Did you mean ...?"; "" for none */
@@ -52,22 +54,34 @@ export function notFound(method: string, hint: string): RpcFailure {
   const name = JSON.stringify(method.length > 100 ? `${method.slice(0, 100)}…` : method);
   return {
     code: METHOD_NOT_FOUND,
+    word: "METHOD_NOT_FOUND",
     message: `Method not found: there is no procedure ${name}${hint === "" ? "" : `. ${hint}`}`,
     status: 404,
   };
 }
 
 export function busy(why: string): RpcFailure {
-  return { ...(KINDS.BUSY as Kind), message: why, data: { code: "BUSY" } };
+  return { ...(KINDS.BUSY as Kind), word: "BUSY", message: why, data: { code: "BUSY" } };
 }
 
 export function notAllowed(refusal: { code: string; status: number; message: string }): RpcFailure {
-  return { code: UNAUTHORIZED, message: refusal.message, data: { code: refusal.code }, status: refusal.status };
+  const { code, message, status } = refusal;
+  return { code: UNAUTHORIZED, word: code, message, data: { code }, status };
+}
+
+/** A page of another origin asks. */
+export function pageRefused(): RpcFailure {
+  return notAllowed({ code: "FORBIDDEN", status: 403, message: "pages of this Origin may not call procedures here" });
+}
+
+/** A request of HTTP that cannot be answered as it is. @param status 406, 415 */
+export function httpRefused(status: number, why: string): RpcFailure {
+  return { ...invalidRequest(why), status };
 }
 
 /** @param detail what a client may know, such as a path */
 export function internalFailure(name: string, detail = "the server's log says why"): RpcFailure {
-  return { code: INTERNAL_ERROR, message: `Internal error: ${name} failed; ${detail}`, status: 500 };
+  return { code: INTERNAL_ERROR, word: "FAILED", message: `Internal error: ${name} failed; ${detail}`, status: 500 };
 }
 
 /** Whether the error is for the log, and not for the client. `FAILED` is in the log already. */
@@ -81,11 +95,28 @@ export function failureOf(name: string, error: ServiceError): RpcFailure {
   if (HIDDEN.has(code)) return internalFailure(name);
   const kind = Object.hasOwn(KINDS, code) ? (KINDS[code] as Kind) : null;
   // The reason may be the text of an error in the module's file.
-  if (code === "UNAVAILABLE") return { ...(kind as Kind), message: `${name} cannot be called now`, data: { code } };
-  return { ...(kind ?? { code: REFUSED, status: 400 }), message, data: { ...fieldsOf(data), code } };
+  if (code === "UNAVAILABLE")
+    return { ...(kind as Kind), word: code, message: `${name} cannot be called now`, data: { code } };
+  return { ...(kind ?? { code: REFUSED, status: 400 }), word: code, message, data: { ...fieldsOf(data), code } };
 }
 
 function fieldsOf(data: unknown): Record<string, unknown> {
   if (data === undefined) return {};
   return typeof data === "object" && data !== null && !Array.isArray(data) ? { ...data } : { data };
 }
+
+/**
+ * The status of HTTP for an answer of JSON-RPC. A call that failed is answered like one that went well, except that
+ * clients without JSON-RPC, such as proxies, should see that a token is needed and that a message was none.
+ *
+ * @param answer a text of `failureText` or `resultText`, or a batch of them
+ */
+export function statusOf(answer: string): number {
+  if (!answer.startsWith(ERROR_START)) return 200;
+  const code = Number.parseInt(answer.slice(ERROR_START.length), 10);
+  if (code === PARSE_ERROR || code === INVALID_REQUEST) return 400;
+  if (code !== UNAUTHORIZED) return 200;
+  return answer.includes('"FORBIDDEN"') ? 403 : 401;
+}
+
+const ERROR_START = '{"jsonrpc":"2.0","error":{"code":';

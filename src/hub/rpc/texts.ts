@@ -17,12 +17,12 @@ export function nextText(id: RpcId, json: string): string {
 }
 
 /** The error object alone. */
-function errorJson({ code, message, data }: RpcFailure): string {
+export function errorJson({ code, word, message, data }: RpcFailure): string {
   try {
     return JSON.stringify({ code, message, data });
   } catch {
     // The data is the service's own, and may hold a BigInt.
-    return JSON.stringify({ code, message, data: { code: data?.code } });
+    return JSON.stringify({ code, message, data: { code: word } });
   }
 }
 

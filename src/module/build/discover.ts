@@ -29,6 +29,8 @@ const SKIPPED_NAMES = new Set(["lib", "node_modules"]);
 /** Characters with another meaning in an import, or that would break a line of the log. */
 // oxlint-disable-next-line no-control-regex
 const UNFIT = /[\\?#\u0000-\u001f\u007f]/;
+/** Names of procedures that begin with it are the server's: `rpc.discover`. */
+export const RPC = "rpc";
 const CPP_FILE = /\.(?:cc|cpp|cxx|c\+\+)$/i;
 const LIBRARY_FILE = /\.(?:so|dylib|dll)(?:\.\d+)*$/i;
 
@@ -68,6 +70,7 @@ export async function discoverModules(dir: string): Promise<Discovered> {
     const [twin] = alike.get(name.toLowerCase())?.find(([each]) => each !== name)?.[1] ?? [];
     if (second !== undefined) refused.push({ name, file, error: twoFilesError(name, file, second) });
     else if (twin !== undefined) refused.push({ name, file, error: caseError(file, twin) });
+    else if (name === RPC) refused.push({ name, file, error: takenError(file) });
     else if (UNFIT.test(name)) refused.push({ name, file, error: unfitError(file) });
     else modules.push({ name, file });
   }
@@ -173,6 +176,13 @@ function unfitError(file: string): UserError {
       hint: "Rename it: letters, digits, - and _ are always right.",
     },
   );
+}
+
+function takenError(file: string): UserError {
+  return new UserError(`${displayPath(file)} cannot be a module: procedures of that name are the server's own.`, {
+    code: "MODULE_NAME_UNFIT",
+    hint: "Rename it.",
+  });
 }
 
 function twoFilesError(name: string, one: string, other: string): UserError {

@@ -11,7 +11,7 @@ import { countStatus, noResponse } from "../web/handler-reply";
 import { beingReplaced, HANDLER_FAILED, misspelled, noRoute, OwnReply, SERVER_OPTIONS } from "../web/own-reply";
 import { LightHeaders, LightRequest } from "../web/request";
 import type { WebSocketConnection } from "../websocket/connection";
-import { readHandshake, refuseOrigin } from "../websocket/handshake";
+import { NO_UPGRADE, readHandshake, refuseOrigin } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
 import type { Wire } from "../wire";
 import type { IncomingBody } from "./body";
@@ -58,6 +58,8 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null)
   if (route.isUnavailable) return say(wire, head, beingReplaced(route.module), route);
   if (route.kind === "websocket") {
     const handshake = readHandshake(head);
+    if (handshake === NO_UPGRADE && route.page !== undefined)
+      return callHandler(wire, head, request, route.page, match.params);
     if (handshake instanceof OwnReply) return say(wire, head, handshake, route);
     const foreign = refuseOrigin(head, route.websocket?.origins ?? []);
     if (foreign !== null) return say(wire, head, foreign, route);

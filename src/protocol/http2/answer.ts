@@ -72,6 +72,8 @@ function answerRoute(
 ): Waiting | null {
   if (route.isUnavailable) return say(owner, stream, head, beingReplaced(route.module), route);
   if (route.kind === "websocket") {
+    if (head.protocol === "" && route.page !== undefined)
+      return callHandler(owner, stream, head, body, route.page, params);
     if (head.protocol === "") return say(owner, stream, head, NEEDS_CONNECT, route);
     const handshake = readStreamHandshake(head);
     if (handshake instanceof OwnReply) return say(owner, stream, head, handshake, route);

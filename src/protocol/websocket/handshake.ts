@@ -40,7 +40,12 @@ const OWN_FIELDS = new Set([
 ]);
 
 const FOREIGN_ORIGIN = new OwnReply(403, "Pages of this Origin may not open a WebSocket here.");
-const NO_UPGRADE = new OwnReply(426, "This path speaks WebSocket: the request must ask for an upgrade to it.", UPGRADE);
+/** The request asks for no WebSocket. */
+export const NO_UPGRADE = new OwnReply(
+  426,
+  "This path speaks WebSocket: the request must ask for an upgrade to it.",
+  UPGRADE,
+);
 const NOT_GET = new OwnReply(400, "A WebSocket begins with a GET of HTTP/1.1 without a body.", VERSION);
 const NO_CONNECTION = new OwnReply(400, "The Connection field does not list upgrade.", VERSION);
 const BAD_KEY = new OwnReply(400, "There is not exactly one Sec-WebSocket-Key with 16 bytes in base64.", VERSION);

@@ -3,7 +3,7 @@
  * another system.
  */
 import { UserError } from "../../config/user-error";
-import { isModuleFolder, moduleNameOf } from "../../module/build/discover";
+import { isModuleFolder, moduleNameOf, RPC } from "../../module/build/discover";
 
 /** A file as it comes or goes: its path from the modules folder, or from the module's own, with "/" between. */
 export interface ModuleContent {
@@ -32,7 +32,8 @@ const MAX_DEPTH = 12;
 
 /** @throws UserError UPLOAD_NAME */
 export function checkModuleName(name: string): void {
-  const isReserved = DEVICE.test(name) || name in {} || !isModuleFolder(name) || moduleNameOf(name) !== null;
+  const isReserved =
+    name === RPC || DEVICE.test(name) || name in {} || !isModuleFolder(name) || moduleNameOf(name) !== null;
   const isTaken = moduleNameOf(`${name}.ts`) !== name;
   if (NAME.test(name) && !isReserved && !isTaken) return;
   throw new UserError(`${shown(name)} is no name for a module.`, {

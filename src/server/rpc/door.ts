@@ -1,0 +1,46 @@
+/** Who comes by HTTP or WebSocket to call procedures, and whether a page of another site sent it. */
+import type { AccessControl } from "../../hub/access/access-control";
+import { notAllowed, pageRefused, type RpcFailure } from "../../hub/rpc/failure";
+import type { RpcCaller } from "../../hub/rpc/procedures";
+import type { Client, RequestContext } from "../../module/contract";
+import { ANONYMOUS } from "../../module/session";
+import { isForeignOrigin, isLocalHost } from "../../protocol/web/origin";
+import { splitUrl } from "../../router/paths";
+
+export interface RpcDoor {
+  readonly access: Pick<AccessControl, "admit">;
+  /** Names of this machine besides those that every machine has (`http.localNames`). */
+  readonly localNames: () => readonly string[];
+}
+
+/**
+ * @returns the caller; why it is none. A wrong token is answered late
+ */
+export function admit(
+  { access, localNames }: RpcDoor,
+  request: Request,
+  context: RequestContext,
+): RpcCaller | RpcFailure | Promise<RpcFailure> {
+  const { headers } = request;
+  const { origin } = splitUrl(request.url);
+  const host = origin.slice(origin.indexOf("//") + 2);
+  if (isForeignOrigin(headers.get("origin"), host)) return pageRefused();
+  const client = clientBehind(context.client, host, localNames());
+  const hasToken = headers.get("authorization") !== null || headers.get("sec-websocket-protocol") !== null;
+  const session = hasToken ? access.admit(headers, client, ANONYMOUS) : context.session;
+  return session instanceof Promise ? session.then(notAllowed) : { client, session };
+}
+
+/**
+ * A page of another site can lead its own name to this machine. A request by such a name needs a token, as one of
+ * another machine does.
+ */
+function clientBehind(client: Client, host: string, localNames: readonly string[]): Client {
+  return !client.isLocal || client.transport === "unix" || isLocalHost(host, localNames)
+    ? client
+    : { ...client, isLocal: false };
+}
+
+export function isCaller(admitted: RpcCaller | RpcFailure): admitted is RpcCaller {
+  return "client" in admitted;
+}
