@@ -1,4 +1,5 @@
 /** The run-time side of `import ... from "hrmr"`. */
+import { matchesTopic, patternMistake, topicMistake } from "./event/topics";
 import { ServiceError } from "./service/error";
 import { nativeModule } from "./c/native";
 
@@ -8,6 +9,9 @@ const NEED_MORE = -1;
 const exports = {
   NEED_MORE,
   ServiceError,
+  matchesTopic(pattern: string, topic: string): boolean {
+    return patternMistake(pattern) === null && topicMistake(topic) === null && matchesTopic(pattern, topic);
+  },
   service<T>(options: T): T {
     return options;
   },

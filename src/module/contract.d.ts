@@ -373,6 +373,36 @@ export interface ServerWebSocket<Data = unknown> {
   cork<R>(fn: (socket: this) => R): R;
 }
 
+/** Which clients may do what the server guards: call procedures, hear events, use the store. */
+export interface ModuleAccess {
+  /**
+   * Whether a client may, by the scopes of its token and `access.required`. A page of another origin never may.
+   *
+   * @param asker   a message, a socket, a connection, or the context of a request
+   * @param action  "events:user.created", "store:scores:read"
+   * @param request the client's, if it has sent one
+   * @returns null: it may
+   */
+  refusal(
+    asker: { readonly client: Client; readonly session: Session },
+    action: string,
+    request?: Request,
+  ): AccessRefusal | null;
+}
+
+/** Why a client may not. */
+export interface AccessRefusal {
+  /** A client that is not known must show a token; one that is known has not the scope. */
+  readonly code: "UNAUTHENTICATED" | "FORBIDDEN" | "TOO_MANY_GUESSES";
+  /** The same for HTTP. With 401 goes the header `WWW-Authenticate: Bearer` (RFC 6750 section 3). */
+  readonly status: 401 | 403 | 429;
+  /** For the client: a sentence without its end, in lower case. */
+  readonly message: string;
+}
+
+/** Whether a pattern ("user.*") chooses a topic. False for one that is wrong. */
+export function matchesTopic(pattern: string, topic: string): boolean;
+
 /** An event, as each subscriber gets it: a copy of its own. */
 export interface HubEvent {
   readonly topic: string;
@@ -402,11 +432,25 @@ export interface ModuleEvents {
   emit(topic: string, data?: unknown): void;
   /**
    * The events from now on, here where it is called. It ends when another version of the module serves, or by `return`
-   * (`break` in a `for await`). Of a reader that is too slow, 1,000 events or 8 MB wait; further ones are dropped.
+   * (`break` in a `for await`). Of a reader that is too slow, 10,000 events or 8 MB wait; further ones are dropped.
    *
-   * @param topic as in `on`
+   * @param topic as in `on`; or several: an event that two of them choose comes once
    */
-  subscribe(topic: string): AsyncIterableIterator<HubEvent>;
+  subscribe(topic: string | readonly string[], options?: SubscribeOptions): Subscription;
+}
+
+export interface SubscribeOptions {
+  /**
+   * First the events behind this position, of the last 1,000 (or 4 MB) that the server keeps: a `position`, or the `id`
+   * of an event. Default: only events from now on.
+   */
+  after?: string | null;
+}
+
+/** The iterator of `events.subscribe`. */
+export interface Subscription extends AsyncIterableIterator<HubEvent> {
+  /** Where its reader is: for `after`, so that another subscription goes on behind its last event. */
+  readonly position: string;
 }
 
 /** A service: a function, or an object with `call` and options. */
@@ -666,14 +710,21 @@ export interface ModuleContext<State = unknown, Config = Settings> {
    * deadline and the cancellation of the message that it is made for.
    */
   readonly services: ModuleServices;
+  /** For a module that offers clients what the server guards. On the main thread only. */
+  readonly access: ModuleAccess;
   /** Events of all modules: `context.events.emit("user.created", { id: 7 })`. */
   readonly events: ModuleEvents;
   /**
    * Sends to every WebSocket of this module that is subscribed to the topic. On the main thread only.
    *
+   * @param options `onlyHere`: only to those of this process of the server. Default false
    * @returns bytes taken; -1 if some wait for their client to read; 0 if nobody is subscribed, or all dropped it
    */
-  publish(topic: string, data: string | ArrayBufferLike | ArrayBufferView): number;
+  publish(
+    topic: string,
+    data: string | ArrayBufferLike | ArrayBufferView,
+    options?: { readonly onlyHere?: boolean },
+  ): number;
 }
 
 /**

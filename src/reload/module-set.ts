@@ -2,7 +2,7 @@
 import type { Places } from "../config/places";
 import type { ModuleSettings } from "../config/options";
 import type { Background } from "../module/background";
-import type { StopReason } from "../module/contract";
+import type { ModuleAccess, StopReason } from "../module/contract";
 import type { Lives } from "./life/lives";
 import type { LoadSpec } from "../module/version";
 import type { ServerLog } from "../observe/log/log";
@@ -98,6 +98,8 @@ export interface RegistryOptions extends LoadSettings {
   publish?: Publish;
   /** Carries the modules' calls of services. Default: there are none. */
   services?: ServiceCalls;
+  /** Which clients may do what the server guards. Default: modules cannot ask. */
+  access?: ModuleAccess;
   /** Carries the modules' events. Default: there are none. */
   events?: EventWiring;
   /** Hears of each swap. Default: nobody does. */

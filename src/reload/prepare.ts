@@ -251,6 +251,7 @@ async function loadHere(registry: ModuleSet, spec: Generation["spec"]): Promise<
     publish: options.publish,
     services: options.services,
     events: options.events,
+    access: options.access,
     shared: registry.shared,
     host: "main",
     log,

@@ -37,7 +37,7 @@ import { Endpoints } from "./endpoints";
 import { mustHaveModules, type Folders } from "./folders";
 import { Guesses } from "../hub/access/guesses";
 import { mustHaveToken } from "../hub/access/start";
-import { type Access, openAccess } from "./access";
+import { type Access, openAccess, openModuleAccess } from "./access";
 import { openHosts } from "./hosting";
 import { openSchedule } from "./schedule";
 import { listenAddresses, openStreamListener, type Listener } from "./listen/listeners";
@@ -332,8 +332,12 @@ class HrmrServer implements RunningServer {
 
   /** What needs a token and is in use, for people: "procedures". Modules' own routes never need one. */
   #guards(): string[] {
-    const isCallable = [...this.registry.entries.values()].some(({ live }) => live?.hasProcedures === true);
-    return isCallable ? ["procedures"] : [];
+    const { entries } = this.registry;
+    const isCallable = [...entries.values()].some(({ live }) => live?.hasProcedures === true);
+    // A user's module of that name decides itself.
+    const events = entries.get("events");
+    const areHeard = events?.isImplicit === true && events.live !== null;
+    return [...(isCallable ? ["procedures"] : []), ...(areHeard ? ["events"] : [])];
   }
 
   /** Loads the modules without serving them. Their prints are dropped: the real load prints them. */
@@ -377,7 +381,8 @@ class HrmrServer implements RunningServer {
       services: this.#hub,
       events: this.#events,
       schedule: this.#schedule,
-      publish: (module, topic, data) => sockets.publish(module, topic, data),
+      publish: (...message) => sockets.publish(...message),
+      access: openModuleAccess(this.#access.control, options.http),
       ...(agree === undefined ? null : { agree }),
       ...(remembered === undefined ? null : { remembered }),
       routing: { dispatch, commands, procedures, hosts: this.#hosts, endpoints: this.#endpoints },

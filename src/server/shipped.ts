@@ -27,8 +27,10 @@ function shippedPages(): ShippedFile[] {
   return (pages ??= assetFiles("static_html"));
 }
 
-/** On by default, and the first to give way. */
+/** On by default. */
 const IMPLICIT = new Set(["http"]);
+/** Their routes give way to those of users' modules. */
+const GIVING_WAY = new Set([...IMPLICIT, "events"]);
 
 /** A module that ships with hrmr and is on. */
 interface ShippedModule {
@@ -51,7 +53,7 @@ export async function unpackModules(
     if (!isOn(name, settings)) continue;
     for (const [path, text] of files) await writeIfDifferent(join(stateDir, SHIPPED_FOLDER, path), text);
     const entry = files.length === 1 ? `${name}.ts` : join(name, "index.ts");
-    shipped.push({ name, file: join(stateDir, SHIPPED_FOLDER, entry), isImplicit: IMPLICIT.has(name) });
+    shipped.push({ name, file: join(stateDir, SHIPPED_FOLDER, entry), isImplicit: GIVING_WAY.has(name) });
   }
   return shipped;
 }

@@ -1,6 +1,7 @@
 /** The subscriptions of modules in one place, on the server's side: events go there as fast as they are taken. */
 import type { EventHub } from "../../module/event/events";
 import type { EventRecord, EventSink } from "../../module/event/record";
+import { type Position, positionText } from "../../module/event/position";
 import { EventQueue } from "../../module/event/queue";
 import type { EventMessage, EventSent } from "../remote/messages";
 import { encodeEvent } from "./messages";
@@ -23,10 +24,10 @@ export class PlaceEvents {
       case "eventEmit":
         return this.#hub.emit(message.version, message.topic, message.text);
       case "eventSubscribe": {
-        const { feed: number, version, pattern } = message;
-        const feed = new Feed((text) => this.#post({ type: "event", feed: number, text }));
+        const { feed: number, version, wish } = message;
+        const feed = new Feed((kind, text) => this.#post({ type: "event", feed: number, kind, text }));
         this.#feeds.set(number, feed);
-        feed.leave = this.#hub.subscribe(version, pattern, feed);
+        feed.leave = this.#hub.subscribe(version, wish, feed);
         return;
       }
       case "eventTaken":
@@ -47,13 +48,17 @@ export class PlaceEvents {
 class Feed implements EventSink {
   onTaken = null;
   leave = (): void => {};
-  readonly #send: (text: string | null) => void;
+  readonly #send: (kind: EventSent["kind"], text: string) => void;
   readonly #queue = new EventQueue();
   #room = WINDOW;
   #isEnding = false;
 
-  constructor(send: (text: string | null) => void) {
+  constructor(send: (kind: EventSent["kind"], text: string) => void) {
     this.#send = send;
+  }
+
+  begin(position: Position): void {
+    this.#send("begin", positionText(position));
   }
 
   push(event: EventRecord): boolean {
@@ -77,10 +82,10 @@ class Feed implements EventSink {
       const event = this.#queue.shift();
       if (event === undefined) break;
       this.#room--;
-      this.#send(encodeEvent(event));
+      this.#send("event", encodeEvent(event));
     }
     if (!this.#isEnding || this.#queue.size > 0) return;
     this.#isEnding = false;
-    this.#send(null);
+    this.#send("end", "");
   }
 }

@@ -1,6 +1,7 @@
 /** `context.events` in a place: events go to the server, which has the subscribers, and come back for those here. */
 import type { EventHub } from "../../module/event/events";
-import type { EventSink, EventVersion } from "../../module/event/record";
+import type { EventSink, EventVersion, EventWish } from "../../module/event/record";
+import { readPosition } from "../../module/event/position";
 import { asHost } from "../../system/leave-graph";
 import { decodeEvent } from "../events/messages";
 import type { EventMessage, EventSent } from "../remote/messages";
@@ -21,7 +22,7 @@ export class HostedEvents implements EventHub {
     this.#post({ type: "eventEmit", version, topic, text });
   }
 
-  subscribe(version: EventVersion, pattern: string, sink: EventSink): () => void {
+  subscribe(version: EventVersion, wish: EventWish, sink: EventSink): () => void {
     const feed = ++this.#last;
     this.#sinks.set(feed, sink);
     let taken = 0;
@@ -30,16 +31,17 @@ export class HostedEvents implements EventHub {
       asHost(() => this.#post({ type: "eventTaken", feed, count: taken }));
       taken = 0;
     };
-    this.#post({ type: "eventSubscribe", feed, version, pattern });
+    this.#post({ type: "eventSubscribe", feed, version, wish });
     return () => {
       if (this.#sinks.delete(feed)) this.#post({ type: "eventLeave", feed });
     };
   }
 
-  receive({ feed, text }: EventSent): void {
+  receive({ feed, kind, text }: EventSent): void {
     const sink = this.#sinks.get(feed);
     if (sink === undefined) return;
-    if (text === null) {
+    if (kind === "begin") return sink.begin(readPosition(text) ?? new Map());
+    if (kind === "end") {
       this.#sinks.delete(feed);
       this.#post({ type: "eventLeave", feed });
       return sink.end();

@@ -9,7 +9,7 @@
  */
 import type { Client, Session, StopReason } from "../../module/contract";
 import { ANONYMOUS, sessionOf, withSession } from "../../module/session";
-import type { EventVersion } from "../../module/event/record";
+import type { EventVersion, EventWish } from "../../module/event/record";
 import type { AskBatch, ToldBatch } from "../services/messages";
 import type { ModuleErrorData } from "../../module/graph/describe-error";
 import type { RemoteShape } from "../../module/graph/remote";
@@ -130,7 +130,7 @@ export const STREAM_WINDOW = 4;
 export type EventMessage =
   | { readonly type: "eventEmit"; readonly version: EventVersion; readonly topic: string; readonly text: string }
   /** `feed`: the place's number for the subscription. */
-  | { readonly type: "eventSubscribe"; readonly feed: number; readonly version: EventVersion; readonly pattern: string }
+  | { readonly type: "eventSubscribe"; readonly feed: number; readonly version: EventVersion; readonly wish: EventWish }
   /** Its reader has taken so many more events. */
   | { readonly type: "eventTaken"; readonly feed: number; readonly count: number }
   | { readonly type: "eventLeave"; readonly feed: number };
@@ -139,8 +139,10 @@ export type EventMessage =
 export interface EventSent {
   readonly type: "event";
   readonly feed: number;
-  /** Encoded; null: there are no more. */
-  readonly text: string | null;
+  /** "begin": `text` is its position. "end": there are no more events. */
+  readonly kind: "begin" | "event" | "end";
+  /** An encoded event or position. */
+  readonly text: string;
 }
 
 /** Server to place, beside call batches. */

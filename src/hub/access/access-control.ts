@@ -4,22 +4,12 @@
  */
 import type { AccessOptions } from "../../config/options";
 import { quoted } from "../../config/quoted";
-import type { Client, Session } from "../../module/contract";
+import type { AccessRefusal, Client, Session } from "../../module/contract";
 import { NOT_VALID, type Sessions } from "../../module/session";
 import type { Guesses } from "./guesses";
 import type { KnownTokens } from "./known-tokens";
 import { allows } from "./scopes";
 import { TOKEN_PREFIX } from "./tokens";
-
-/** Why a client may not. */
-interface AccessRefusal {
-  /** A client that is not known must show a token; one that is known has not the scope. */
-  readonly code: "UNAUTHENTICATED" | "FORBIDDEN" | "TOO_MANY_GUESSES";
-  /** The same for HTTP. With 401 goes the header `WWW-Authenticate: Bearer` (RFC 6750 section 3). */
-  readonly status: 401 | 403 | 429;
-  /** For the client: a sentence without its end, in lower case. */
-  readonly message: string;
-}
 
 /** A token among the subprotocols of a WebSocket begins with it: pages in browsers can set no header. */
 export const TOKEN_PROTOCOL = "hrmr.token.";

@@ -4,12 +4,14 @@
  */
 import type { Background } from "../../module/background";
 import type { EventHub } from "../../module/event/events";
-import type { EventRecord, EventSink, EventVersion } from "../../module/event/record";
+import type { EventRecord, EventSink, EventVersion, EventWish } from "../../module/event/record";
+import { readPosition } from "../../module/event/position";
 import type { BoundHandler } from "../../module/route";
 import type { EventsSnapshot } from "../../observe/snapshot";
 import { asHost } from "../../system/leave-graph";
 import { HandlerQueue, type HandlerOwner } from "./handler-queue";
-import { type Subscriber, Subscribers } from "./subscribers";
+import { KeptEvents } from "./kept";
+import { chooses, type Subscriber, Subscribers } from "./subscribers";
 import { EventTotals, type SubscriberTotal } from "./totals";
 import { VersionGate } from "./versions";
 
@@ -36,6 +38,7 @@ export class EventBus implements EventHub {
   readonly #gate = new VersionGate<Subscription>((event) => this.#emit(event.version.module, event.topic, event.text));
   /** Of this process, in the ids of its events. */
   readonly #origin = crypto.randomUUID().slice(0, 8);
+  readonly #kept = new KeptEvents(this.#origin);
   #lastNumber = 0;
   #outgoing: EventRecord[] = [];
   /** The process serves: handlers of each process run. */
@@ -67,14 +70,15 @@ export class EventBus implements EventHub {
     this.#emit(version.module, topic, text);
   }
 
-  subscribe(version: EventVersion, pattern: string, sink: EventSink): () => void {
-    const subscription = new Subscription(pattern, sink, this.#totals.of(version.module, pattern));
+  subscribe(version: EventVersion, wish: EventWish, sink: EventSink): () => void {
+    const total = this.#totals.of(version.module, wish.patterns.join(", "));
+    const subscription = new Subscription(wish, sink, total);
     const state = this.#gate.enter(version, subscription);
     if (state === "left") {
       subscription.end();
       return () => {};
     }
-    if (state === "live") this.#subscribers.add(subscription);
+    if (state === "live") this.#begin(subscription);
     return () => {
       this.#gate.leave(version, subscription);
       this.#subscribers.delete(subscription);
@@ -107,7 +111,7 @@ export class EventBus implements EventHub {
       this.#subscribers.delete(subscription);
       subscription.end();
     }
-    for (const subscription of begun) this.#subscribers.add(subscription);
+    for (const subscription of begun) this.#begin(subscription);
     this.#gate.release();
   }
 
@@ -146,6 +150,11 @@ export class EventBus implements EventHub {
     return queue.close();
   }
 
+  #begin(subscription: Subscription): void {
+    this.#subscribers.add(subscription);
+    subscription.begin(this.#kept);
+  }
+
   #emit(emitter: string, topic: string, text: string): void {
     const event = { id: `${this.#origin}.${++this.#lastNumber}`, emitter, topic, text };
     this.#totals.emitted(emitter);
@@ -154,6 +163,7 @@ export class EventBus implements EventHub {
   }
 
   #deliver(event: EventRecord): void {
+    this.#kept.push(event);
     for (const subscriber of this.#subscribers.of(event.topic)) subscriber.offer(event);
   }
 }
@@ -164,16 +174,26 @@ function pause(queues: Map<string, HandlerQueue>): Map<string, HandlerQueue> {
 }
 
 class Subscription implements Subscriber {
-  readonly pattern: string;
+  readonly patterns: readonly string[];
+  readonly #after: string | null;
   readonly #sink: EventSink;
   readonly #total: SubscriberTotal;
   #isOpen = true;
 
-  constructor(pattern: string, sink: EventSink, total: SubscriberTotal) {
-    this.pattern = pattern;
+  constructor({ patterns, after }: EventWish, sink: EventSink, total: SubscriberTotal) {
+    this.patterns = patterns;
+    this.#after = after;
     this.#sink = sink;
     this.#total = total;
     total.subscribers++;
+  }
+
+  /** From here on it gets all events. */
+  begin(kept: KeptEvents): void {
+    const after = this.#after === null ? null : readPosition(this.#after);
+    this.#sink.begin(after === null ? kept.position : new Map(after));
+    if (after === null) return;
+    for (const event of kept.after(after)) if (chooses(this.patterns, event.topic)) this.offer(event);
   }
 
   offer(event: EventRecord): void {

@@ -26,6 +26,7 @@ const MAX_TURN_MS = 2;
 
 export class HandlerQueue implements Subscriber {
   readonly pattern: string;
+  readonly patterns: readonly string[];
   readonly #owner: HandlerOwner;
   readonly #total: SubscriberTotal;
   readonly #queue = new EventQueue();
@@ -36,6 +37,7 @@ export class HandlerQueue implements Subscriber {
 
   constructor(handler: BoundHandler, owner: HandlerOwner, total: SubscriberTotal) {
     this.pattern = handler.on.pattern;
+    this.patterns = [this.pattern];
     this.#handler = handler;
     this.#owner = owner;
     this.#total = total;

@@ -1,9 +1,10 @@
 /** `context.events`, and the seam between it and the server's bus: in this thread, or on the way to it. */
 import { messageOf } from "../../config/user-error";
 import { asHost } from "../../system/leave-graph";
-import type { HubEvent, ModuleEvents } from "../contract";
+import type { ModuleEvents, SubscribeOptions, Subscription } from "../contract";
+import { readPosition } from "./position";
 import { encodeValue } from "../service/values";
-import type { EventSink, EventVersion } from "./record";
+import type { EventSink, EventVersion, EventWish } from "./record";
 import { EventStream } from "./stream";
 import { patternMistake, topicMistake } from "./topics";
 
@@ -11,15 +12,16 @@ export interface EventHub {
   /** @param text encoded data */
   emit(version: EventVersion, topic: string, text: string): void;
   /** @returns ends the subscription, without `end` of the sink. Idempotent */
-  subscribe(version: EventVersion, pattern: string, sink: EventSink): () => void;
+  subscribe(version: EventVersion, wish: EventWish, sink: EventSink): () => void;
 }
 
+const MAX_PATTERNS = 100;
 /** The most data of one event, encoded. In bytes. */
 const MAX_DATA_BYTES = 1_048_576;
 
 export const NO_EVENTS: EventHub = {
   emit: () => {},
-  subscribe(_version, _pattern, sink) {
+  subscribe(_version, _wish, sink) {
     sink.end();
     return () => {};
   },
@@ -33,16 +35,28 @@ export function eventsFor(version: EventVersion, hub: EventHub): ModuleEvents {
       const text = encoded(topic, data);
       asHost(() => hub.emit(version, topic, text));
     },
-    subscribe(topic: string): AsyncIterableIterator<HubEvent> {
-      const mistake = patternMistake(topic);
-      if (mistake !== null) throw new TypeError(`events.subscribe: ${mistake}`);
+    subscribe(topic: string | readonly string[], options?: SubscribeOptions): Subscription {
+      const wish = readWish(topic, options?.after);
       return asHost(() => {
         const stream = new EventStream(() => leave());
-        const leave = hub.subscribe(version, topic, stream);
+        const leave = hub.subscribe(version, wish, stream);
         return stream;
       });
     },
   });
+}
+
+function readWish(topic: string | readonly string[], after: string | null = null): EventWish {
+  const patterns: readonly string[] = Array.isArray(topic) ? [...new Set(topic as string[])] : [topic as string];
+  if (patterns.length === 0 || patterns.length > MAX_PATTERNS)
+    throw new TypeError(`events.subscribe: there are ${patterns.length} topics; 1 to ${MAX_PATTERNS} are possible`);
+  for (const pattern of patterns) {
+    const mistake = patternMistake(pattern);
+    if (mistake !== null) throw new TypeError(`events.subscribe: ${mistake}`);
+  }
+  if (after !== null && (typeof after !== "string" || readPosition(after) === null))
+    throw new TypeError(`events.subscribe: "after" is ${Bun.inspect(after)}, and is no position and no id of an event`);
+  return { patterns, after };
 }
 
 function encoded(topic: string, data: unknown): string {

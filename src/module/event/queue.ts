@@ -1,28 +1,34 @@
 /** The events that wait for one subscriber: bounded, so that a slow one costs its own events and no memory. */
 import type { EventRecord } from "./record";
 
-const MAX_EVENTS = 1000;
+/** Taken events at its begin, before the rest moves there. */
+const MAX_FIRST = 1000;
+const MAX_EVENTS = 10_000;
 /** Of topics and data. */
 const MAX_BYTES = 8_388_608;
 
 /** First in, first out. A full one takes no more, so events that it has taken are never lost. */
 export class EventQueue {
+  readonly #maxEvents: number;
+  readonly #maxBytes: number;
   #events: EventRecord[] = [];
   #first = 0;
   #bytes = 0;
+
+  /** @param maxBytes  one event has room whatever its size */
+  constructor(maxEvents = MAX_EVENTS, maxBytes = MAX_BYTES) {
+    this.#maxEvents = maxEvents;
+    this.#maxBytes = maxBytes;
+  }
 
   get size(): number {
     return this.#events.length - this.#first;
   }
 
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   /** @returns false: there is no room */
   push(event: EventRecord): boolean {
     const bytes = sizeOf(event);
-    if (this.size >= MAX_EVENTS || (this.size > 0 && this.#bytes + bytes > MAX_BYTES)) return false;
+    if (this.size >= this.#maxEvents || (this.size > 0 && this.#bytes + bytes > this.#maxBytes)) return false;
     this.#events.push(event);
     this.#bytes += bytes;
     return true;
@@ -33,16 +39,20 @@ export class EventQueue {
     if (event === undefined) return undefined;
     this.#bytes -= sizeOf(event);
     // Moving the rest at each event would cost the square of its length.
-    if (++this.#first === this.#events.length || this.#first >= MAX_EVENTS) {
+    if (++this.#first === this.#events.length || this.#first >= MAX_FIRST) {
       this.#events = this.#events.slice(this.#first);
       this.#first = 0;
     }
     return event;
   }
 
-  /** @returns all, oldest first */
+  /** Oldest first. */
+  all(): EventRecord[] {
+    return this.#events.slice(this.#first);
+  }
+
   takeAll(): EventRecord[] {
-    const all = this.#events.slice(this.#first);
+    const all = this.all();
     this.#events = [];
     this.#first = 0;
     this.#bytes = 0;

@@ -1,5 +1,6 @@
 /** An event on its way, and where it goes. */
 import type { HubEvent } from "../contract";
+import type { Position } from "./position";
 import { decodeValue } from "../service/values";
 
 /** An event on its way. Plain data. */
@@ -14,6 +15,14 @@ export interface EventRecord {
 }
 
 /** The version of a module that emits or subscribes. */
+/** The events of a subscription. */
+export interface EventWish {
+  /** An event that several of them choose comes once. */
+  readonly patterns: readonly string[];
+  /** First the events behind this position that are kept. null: only those from now on. */
+  readonly after: string | null;
+}
+
 export interface EventVersion {
   /** Of its load. */
   readonly id: number;
@@ -22,6 +31,8 @@ export interface EventVersion {
 
 /** Where the events of one subscription go. */
 export interface EventSink {
+  /** Called before any event. @param position  behind the last event so far, if it is not yet known */
+  begin(position: Position): void;
   /** @returns false: it is full, and drops the event */
   push(event: EventRecord): boolean;
   /** No more events come. */

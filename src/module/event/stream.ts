@@ -1,16 +1,18 @@
 /** The iterator of `context.events.subscribe`. */
-import type { HubEvent } from "../contract";
+import type { HubEvent, Subscription } from "../contract";
+import { advance, type Position, positionText } from "./position";
 import { type EventRecord, eventOf, type EventSink } from "./record";
 import { EventQueue } from "./queue";
 
 type Next = IteratorResult<HubEvent, undefined>;
 
-export class EventStream implements AsyncIterableIterator<HubEvent>, EventSink {
+export class EventStream implements Subscription, EventSink {
   readonly #leave: () => void;
   readonly #queue = new EventQueue();
   onTaken: (() => void) | null = null;
   #waiting: ((next: Next) => void)[] = [];
   #isOver = false;
+  #position: Position = new Map();
 
   /** @param leave called when its reader leaves it, not after `end` */
   constructor(leave: () => void) {
@@ -19,6 +21,14 @@ export class EventStream implements AsyncIterableIterator<HubEvent>, EventSink {
 
   [Symbol.asyncIterator](): this {
     return this;
+  }
+
+  get position(): string {
+    return positionText(this.#position);
+  }
+
+  begin(position: Position): void {
+    this.#position = position;
   }
 
   /** Never rejects. The events that have come before the end are still read. */
@@ -48,6 +58,7 @@ export class EventStream implements AsyncIterableIterator<HubEvent>, EventSink {
 
   #take(event: EventRecord): Next {
     this.onTaken?.();
+    advance(this.#position, event.id);
     return { done: false, value: eventOf(event) };
   }
 

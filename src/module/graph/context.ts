@@ -2,7 +2,7 @@
 import { dirname } from "node:path";
 import type { LoadSpec } from "../version";
 import { makePrivateFolder } from "../../system/private-files";
-import type { Log, ModuleContext } from "../contract";
+import type { Log, ModuleAccess, ModuleContext } from "../contract";
 import { type EventHub, eventsFor, NO_EVENTS } from "../event/events";
 import type { ServiceCalls } from "../service/calls";
 import { ServiceError } from "../service/error";
@@ -10,7 +10,12 @@ import { servicesFor } from "../service/proxy";
 import { SharedStore } from "./shared";
 
 /** Like ModuleContext.publish, for the module of that name. */
-export type Publish = (module: string, topic: string, data: unknown) => number;
+export type Publish = (
+  module: string,
+  topic: string,
+  data: unknown,
+  options?: { readonly onlyHere?: boolean },
+) => number;
 
 /** The parts that the host provides. */
 export interface ContextSources {
@@ -24,7 +29,15 @@ export interface ContextSources {
   readonly services?: ServiceCalls;
   /** Carries the events of `context.events`. Default: there are none. */
   readonly events?: EventHub;
+  /** Which clients may do what the server guards. Default: it cannot be asked here. */
+  readonly access?: ModuleAccess;
 }
+
+const NO_ACCESS: ModuleAccess = {
+  refusal() {
+    throw new Error("context.access answers on the main thread only: leave out run.");
+  },
+};
 
 const NO_SERVICES: ServiceCalls = {
   call: ({ module }) => Promise.reject(new ServiceError("MODULE_MISSING", `there is no module "${module}" here`)),
@@ -44,8 +57,9 @@ export function makeContext(spec: LoadSpec, options: ContextSources, state: () =
     shared: (options.shared ?? new SharedStore(options.log)).for(spec),
     services: servicesFor({ module: spec.name, generation: spec.generation }, options.services ?? NO_SERVICES),
     events: eventsFor({ id: spec.id, module: spec.name }, options.events ?? NO_EVENTS),
-    publish(topic, data) {
-      if (options.publish !== undefined) return options.publish(spec.name, topic, data);
+    access: options.access ?? NO_ACCESS,
+    publish(topic, data, where) {
+      if (options.publish !== undefined) return options.publish(spec.name, topic, data, where);
       throw new Error(
         `context.publish reaches WebSockets from the main thread only: leave out run: "${options.host === "process" ? "process" : "pool"}", or publish what the route returns.`,
       );

@@ -172,9 +172,9 @@ export class SocketHub {
   }
 
   /** @returns as ModuleContext.publish */
-  publish(module: string, topic: string, data: unknown): number {
+  publish(module: string, topic: string, data: unknown, options?: { readonly onlyHere?: boolean }): number {
     const message = prepare(data, undefined);
-    this.tellOthers(module, topic, message.data);
+    if (options?.onlyHere !== true) this.tellOthers(module, topic, message.data);
     return this.#modules.get(module)?.publish(topic, message, null) ?? 0;
   }
 

@@ -1,0 +1,87 @@
+/** Which events a client may hear and emit: by the settings, and by the scopes of its token. */
+import { type Client, type HubEvent, matchesTopic, type ModuleContext, type Session, type Subscription } from "hrmr";
+import type { Settings } from "./settings";
+
+/** A message, a socket, a connection, or the context of a request. */
+export interface Asker {
+  readonly client: Client;
+  readonly session: Session;
+}
+
+/** Why a client does not get what it asks for. */
+export class Refusal extends Error {
+  readonly code: string;
+  /** For HTTP. */
+  readonly status: number;
+
+  constructor(code: string, status: number, message: string) {
+    super(message);
+    this.code = code;
+    this.status = status;
+  }
+}
+
+const MAX_TOPICS = 100;
+
+export class Gate {
+  readonly #settings: Settings;
+  readonly #context: Pick<ModuleContext, "events" | "access">;
+
+  constructor(settings: Settings, context: Pick<ModuleContext, "events" | "access">) {
+    this.#settings = settings;
+    this.#context = context;
+  }
+
+  /** @param after see `events.subscribe`; one that is wrong counts as none. @throws Refusal */
+  subscribe(asker: Asker, topics: readonly string[], after: string | null, request?: Request): Subscription {
+    if (topics.length === 0) throw new Refusal("INVALID_TOPIC", 400, "name a topic: ?topic=user.*");
+    if (topics.length > MAX_TOPICS)
+      throw new Refusal("INVALID_TOPIC", 400, `there are ${topics.length} topics; at most ${MAX_TOPICS} are possible`);
+    for (const topic of topics) this.#check(asker, topic, this.#settings.topics, request);
+    return this.#open(topics, after);
+  }
+
+  /** Whether the settings let an event out: a pattern may choose more than they do. */
+  lets({ topic }: HubEvent): boolean {
+    return this.#settings.topics.some((pattern) => matchesTopic(pattern, topic));
+  }
+
+  /** @param json the data; "": none. @throws Refusal */
+  emit(asker: Asker, topic: string, json: string, request?: Request): void {
+    this.#check(asker, topic, this.#settings.emit, request);
+    if (!this.#settings.emit.some((pattern) => matchesTopic(pattern, topic)))
+      throw new Refusal("FORBIDDEN", 403, `clients may not emit ${JSON.stringify(topic)} (modules.events.emit)`);
+    let data: unknown;
+    try {
+      data = json.trim() === "" ? undefined : JSON.parse(json);
+    } catch (error) {
+      throw new Refusal("INVALID_DATA", 400, `the data is no JSON: ${(error as Error).message}`);
+    }
+    try {
+      this.#context.events.emit(topic, data);
+    } catch (error) {
+      throw new Refusal("INVALID_TOPIC", 400, textOf(error));
+    }
+  }
+
+  #check(asker: Asker, topic: string, allowed: readonly string[], request?: Request): void {
+    const refusal = this.#context.access.refusal(asker, `events:${topic}`, request);
+    if (refusal !== null) throw new Refusal(refusal.code, refusal.status, refusal.message);
+    const isPlain = !/[*>]/.test(topic);
+    if (allowed.length === 0 || (isPlain && !allowed.some((pattern) => matchesTopic(pattern, topic))))
+      throw new Refusal("FORBIDDEN", 403, `${JSON.stringify(topic)} is not open to clients (modules.events)`);
+  }
+
+  #open(topics: readonly string[], after: string | null): Subscription {
+    try {
+      return this.#context.events.subscribe(topics, { after });
+    } catch (error) {
+      if (after !== null) return this.#open(topics, null);
+      throw new Refusal("INVALID_TOPIC", 400, textOf(error));
+    }
+  }
+}
+
+function textOf(error: unknown): string {
+  return (error as Error).message.replace(/^events\.\w+: /, "");
+}

@@ -1,0 +1,88 @@
+/**
+ * Brings the events of modules to clients. It ships with hrmr and is off until hrmr.json names it:
+ *
+ *   "modules": { "events": { "topics": ["user.*"] } }
+ *
+ *   printf 'SUBSCRIBE user.*\n' | nc localhost 8080          # each event is one line of JSON
+ *   curl -N 'localhost:8080/events?topic=user.*'             # server-sent events
+ *
+ * Settings:
+ *   topics       what clients may hear: patterns, or "*" for all. Default: nothing.
+ *   emit         what clients may emit, by `EMIT topic json` or a POST: patterns, or "*". Default: nothing.
+ *   heartbeatMs  how often a silent event stream gets a comment, so that a lost client is noticed. In milliseconds.
+ *                Default 15000.
+ *
+ * Where tokens are needed, a client's token must have the scope for the topic: `events:user.*`.
+ */
+import { defineModule, type Message } from "hrmr";
+import { Gate } from "./gate";
+import { errorLine, RawSubscriber } from "./raw";
+import { readSettings } from "./settings";
+import { errorResponse, openEventStream } from "./sse";
+
+export default defineModule({
+  setup(context) {
+    const settings = readSettings(context.config);
+    if (settings.topics.length === 0 && settings.emit.length === 0)
+      context.log.warn('no event reaches a client: name topics in hrmr.json, as "events": { "topics": ["user.*"] }');
+    return { settings, gate: new Gate(settings, context) };
+  },
+
+  routes: {
+    "SUBSCRIBE ": {
+      description: "SUBSCRIBE topic: the events of a topic (user.*), each as one line of JSON",
+      async connect(connection, { state: { gate, settings } }) {
+        await new RawSubscriber(connection, gate, settings.heartbeatMs).run();
+      },
+    },
+    "EMIT ": {
+      description: "EMIT topic json: tells all modules and clients",
+      framing: "line",
+      handle: (message, { state: { gate } }) => emitOf(message, gate),
+    },
+    "PUBLISH ": {
+      description: "the same as EMIT",
+      framing: "line",
+      handle: (message, { state: { gate } }) => emitOf(message, gate),
+    },
+    "GET /events": {
+      description: "?topic=user.*: server-sent events",
+      timeoutMs: 0,
+      fetch(request, context) {
+        const { gate, settings } = context.state;
+        try {
+          return openEventStream(request, context, gate, settings.heartbeatMs);
+        } catch (error) {
+          return errorResponse(error);
+        }
+      },
+    },
+    "POST /events": {
+      description: "?topic=user.created, with the data as JSON: emits it",
+      async fetch(request, context) {
+        try {
+          if (!/^application\/json(?:;|$)/i.test(request.headers.get("content-type") ?? ""))
+            return Response.json(
+              { error: { code: "INVALID_DATA", message: "send JSON, with Content-Type: application/json" } },
+              { status: 415 },
+            );
+          const topic = new URL(request.url).searchParams.get("topic") ?? "";
+          context.state.gate.emit(context, topic, await request.text(), request);
+          return new Response(null, { status: 204 });
+        } catch (error) {
+          return errorResponse(error);
+        }
+      },
+    },
+  },
+});
+
+function emitOf(message: Message, gate: Gate): string {
+  const [, topic = "", json = ""] = /^\S+ (\S*) ?(.*)$/su.exec(message.text) ?? [];
+  try {
+    gate.emit(message, topic, json);
+    return "OK\n";
+  } catch (error) {
+    return errorLine(error);
+  }
+}
