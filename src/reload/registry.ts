@@ -17,6 +17,7 @@ import type { LoadSettings, ModuleSet, RegistryOptions } from "./module-set";
 import { loadApproved, runReload } from "./reload";
 import { ReloadTotals } from "./verdict/totals";
 import { EVERYTHING, type ReloadOrder } from "./order";
+import { asHost } from "../system/leave-graph";
 import { describeFailure } from "./state";
 import { hostSettings } from "../module/shape/settings";
 import { SharedStore } from "../module/graph/shared";
@@ -210,6 +211,7 @@ export class Registry implements ModuleSet {
   async #drainAndDispose(entry: ModuleEntry, generation: Generation): Promise<void> {
     const startedAt = performance.now();
     const drainMs = hostSettings(generation.spec.config).drainMs ?? this.current.drainMs;
+    if (!this.entries.has(entry.name)) this.#cutRemoved(entry, drainMs);
     await generation.drain(drainMs, (count) => {
       this.cutCount += count;
       this.#logOf(generation).warn(`${count} still under way after ${drainMs} ms were cut`);
@@ -221,6 +223,20 @@ export class Registry implements ModuleSet {
     entry.old.delete(generation);
     entry.gone.add(generation.figures);
     if (hadToWait) this.#logOf(generation).info("has drained and is freed");
+  }
+
+  /** A module that was removed must not go on acting for as long as somebody reads a stream of any of its versions. */
+  #cutRemoved({ name, old }: ModuleEntry, drainMs: number): void {
+    if (drainMs === 0) return;
+    const cut = (): void => {
+      for (const generation of old) {
+        const count = generation.cutAll(`${name} was removed, and ${drainMs} ms later this was still under way.`);
+        this.cutCount += count;
+        if (count > 0)
+          this.#logOf(generation).warn(`${count} still under way ${drainMs} ms after its removal were cut`);
+      }
+    };
+    asHost(() => setTimeout(cut, drainMs).unref());
   }
 
   #logOf({ name, number }: Generation): ServerLog {

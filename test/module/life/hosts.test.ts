@@ -77,6 +77,38 @@ test("a module without routes runs in a process if its settings say so", () =>
     expect(texts).toEqual(["setup", "check", "start v1", "stop v1 removed", "dispose"]);
   }));
 
+test("a module that is removed stops acting after the drain, whoever reads its streams", () =>
+  shared(async (hub) => {
+    const stream = `"TICKS": { framing: "line", async *handle() { for (;;) { yield "tick\\n"; await Bun.sleep(10); } } }`;
+    const start = `setInterval(() => note("ticks acts"), 20);`;
+    const set = (drainMs: number) =>
+      hub.write("hrmr.json", JSON.stringify({ modules: { ticks: { timeouts: { drainMs } } } }));
+    set(300);
+    hub.write("modules/ticks.ts", lifeModule("ticks", { routes: stream, start }));
+    expect(await hub.ask("RELOAD\n")).toStartWith("OK");
+    const old = await hub.connect();
+    await old.send("TICKS\n");
+    await old.waitFor("tick\n");
+    hub.write("modules/ticks.ts", lifeModule("ticks", { routes: stream, start, options: `unavailable: "x",` }));
+    expect(await hub.ask("RELOAD\n")).toStartWith("OK");
+    const client = await hub.connect();
+    await client.send("TICKS\n");
+    await client.waitFor("tick\n");
+    // The old version outlives its deadline, since its stream has no end.
+    await hub.program.waitFor(/ticks v2/);
+    hub.remove("modules/ticks.ts");
+    hub.remove("hrmr.json");
+    expect(await hub.ask("RELOAD\n")).toStartWith("OK");
+    await until("both streams to be cut", () => client.hasEnded && old.hasEnded);
+    await until(
+      "both versions to be disposed",
+      () => of(hub, "ticks").filter(({ text }) => text === "dispose").length === 2,
+    );
+    const before = of(hub, "ticks").length;
+    await Bun.sleep(60);
+    expect(of(hub, "ticks").length).toBe(before);
+  }));
+
 const c = (version: string, live = "NULL") => `#include "hrmr.h"
 #include <stdio.h>
 static void note(const char *step, const char *more) {
