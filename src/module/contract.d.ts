@@ -460,10 +460,11 @@ export type Service<State = any, Config = any> = ServiceFunction<State, Config> 
  * Input and result are structured clones, whichever hosts the two modules run in. Throw a ServiceError to tell the caller
  * why. An async generator answers in parts: its caller gets an async iterable.
  */
-export type ServiceFunction<State = any, Config = any> = (
-  input: any,
-  context: ServiceContext<State, Config>,
-) => unknown;
+export interface ServiceFunction<State = any, Config = any> {
+  (input: any, context: ServiceContext<State, Config>): unknown;
+  /** Only for inference: without it, `call` of a service with options would be taken for that of a function. */
+  readonly call?: (input: any, context: ServiceContext<State, Config>) => unknown;
+}
 
 export interface ServiceOptions<State = any, Config = any> {
   call: ServiceFunction<State, Config>;

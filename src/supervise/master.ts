@@ -8,7 +8,6 @@ import { version } from "../../package.json";
 import type { Options } from "../config/options";
 import { effectiveConfig, type ResolvedConfig } from "../config/resolve/resolved";
 import { messageOf, UserError } from "../config/user-error";
-import type { ControlApi } from "../control/api";
 import { AuditLog } from "../control/audit";
 import {
   type Operations,
@@ -21,7 +20,8 @@ import {
 import { controlPath } from "../control/paths";
 import { TOKENS_FILE } from "../hub/access/token-file";
 import { type ControlServer, openControlSocket } from "../control/server";
-import { ControlPort } from "../control/tcp";
+import type { ControlPort } from "../control/tcp";
+import { openControlPort, withControlPort } from "./control-port";
 import { recoverExchange } from "../reload/upload/staging";
 import { EVERYTHING, orderFor, type ReloadOrder } from "../reload/order";
 import type { ProcessLog } from "../observe/log/log";
@@ -146,6 +146,8 @@ class Master implements Operations {
       const summary = withControlPort(await this.#serve(parts, estate), this.#controlPort);
       this.#parts = parts;
       this.#enter("serving");
+      // Without an old process at once: somebody must handle the events that the first clients cause.
+      if (estate === null) parts.group.takeBackground();
       await parts.history.begin(parts.group.approved());
       parts.retries.add(summary.retried);
       parts.log.onRotate(() => parts.group.reopenLogs());
@@ -153,13 +155,13 @@ class Master implements Operations {
       this.#reloads.begin(parts, summary.failed.length === 0);
       this.#keeper = this.#keepState(parts);
       this.#notifier.ready(statusLine(summary));
-      // Until the old process is gone, systemd may listen to that one only, and shows its last status.
+      // Until the old process is gone, systemd may show its status only.
       if (estate !== null) process.once("disconnect", () => this.#notifier.ready(statusLine(summary)));
       this.#notifier.startWatchdog(() => true);
       const readyMs = performance.now() - startedAt;
       await this.#owner.ready(summary, readyMs, () => this.#failures());
       tellOld({ type: "serving" });
-      void (estate === null ? Promise.resolve() : oldHasStopped()).then(() => parts.group.takeBackground());
+      if (estate !== null) void oldHasStopped().then(() => parts.group.takeBackground());
     } catch (error) {
       const message = messageOf(error);
       // stderr tells the person who started it. If another server has the state folder, the log there is that server's.
@@ -520,26 +522,8 @@ const BEING_REPLACED: RestartReport = {
   text: "ERR the server is starting, stopping or being replaced already\n",
 };
 
-/** @param isTakeover  the old process still listens there */
-async function openControlPort(
-  { config, log }: MasterParts,
-  isTakeover: boolean,
-  api: ControlApi,
-): Promise<ControlPort | null> {
-  const { control, tls } = config.options;
-  if (control.listen === null || control.tokenFile === null) return null;
-  return await ControlPort.open({ url: control.listen, tokenFile: control.tokenFile, tls, isTakeover, api, log });
-}
-
 function reportTo(log: ProcessLog): (error: unknown) => void {
   return (error) => log.error("control.listen:", error);
-}
-
-/** Adds a note on the control port for the person who starts the server. */
-function withControlPort(summary: StartSummary, port: ControlPort | null): StartSummary {
-  if (port === null) return summary;
-  const risk = port.isRisky ? ", without TLS: others on the network can read the token" : "";
-  return { ...summary, notes: [...summary.notes, `control on ${port.url} for holders of the token${risk}`] };
 }
 
 /** @throws UserError UPLOAD_STUCK if the old files cannot be put back */

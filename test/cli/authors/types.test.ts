@@ -49,6 +49,30 @@ test("config is inferred from the schema, beside state and params", () => {
   expect([exitCode, text]).toEqual([0, expect.any(String)]);
 });
 
+test("services get state and context by inference, as functions and with options, and callers their types", () => {
+  const { text, exitCode } = check({
+    "kv.ts": `import { defineModule, service, type ServicesOf } from "hrmr";
+const kv = defineModule({
+  setup: () => ({ rows: new Map<string, number>() }),
+  services: {
+    get: (key: string, context) => context.state.rows.get(key) ?? null,
+    set: { public: true, call: ({ key }: { key: string }, context) => context.state.rows.set(key, 1).size },
+    async *names(count: number, context) { for (let at = 0; at < count; at++) yield context.name; },
+    apart: service({ call: (input: { a: number }, context) => context.caller + input.a }),
+  },
+});
+declare const others: ServicesOf<typeof kv>;
+export const found: Promise<number | null> = others.get("a");
+export const size: Promise<number> = others.set({ key: "a" });
+export const text: Promise<string> = others.apart({ a: 1 }, { timeoutMs: 5 });
+for await (const name of await others.names(3)) name.toUpperCase();
+// @ts-expect-error a number is no key
+void others.get(1);
+`,
+  });
+  expect([exitCode, text]).toEqual([0, expect.any(String)]);
+});
+
 /** The definition on the second line of a module, and the compiler's message about it. */
 const MISTAKES: Record<string, [definition: string, said: RegExp]> = {
   "handle and fetch in one route": [
