@@ -47,7 +47,7 @@ export const serviceCommand = defineCommand({
       dir,
       configFile: config.file,
       options: config.options,
-      command: flags.exec === undefined ? selfCommand([]).map((word) => resolve(word)) : [resolve(flags.exec)],
+      command: flags.exec === undefined ? selfCommand([]) : [resolve(flags.exec)],
       user: flags.user === undefined ? null : readUser(flags.user),
       hasSocket: flags.socket === true,
       systemdVersion: flags.systemd === undefined ? installedVersion() : Number(flags.systemd),
