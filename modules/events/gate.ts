@@ -34,11 +34,17 @@ export class Gate {
 
   /** @param after see `events.subscribe`; one that is wrong counts as none. @throws Refusal */
   subscribe(asker: Asker, topics: readonly string[], after: string | null, request?: Request): Subscription {
+    this.check(asker, topics, request);
+    return this.open(topics, after);
+  }
+
+  /** Whether a client may hear all these topics. @throws Refusal: it may not, or one is wrong */
+  check(asker: Asker, topics: readonly string[], request?: Request): void {
     if (topics.length === 0) throw new Refusal("INVALID_TOPIC", 400, "name a topic: ?topic=user.*");
     if (topics.length > MAX_TOPICS)
       throw new Refusal("INVALID_TOPIC", 400, `there are ${topics.length} topics; at most ${MAX_TOPICS} are possible`);
     for (const topic of topics) this.#check(asker, topic, this.#settings.topics, request);
-    return this.#open(topics, after);
+    void this.open(topics, null).return?.();
   }
 
   /** Whether the settings let an event out: a pattern may choose more than they do. */
@@ -72,11 +78,12 @@ export class Gate {
       throw new Refusal("FORBIDDEN", 403, `${JSON.stringify(topic)} is not open to clients (modules.events)`);
   }
 
-  #open(topics: readonly string[], after: string | null): Subscription {
+  /** For clients that were checked. @throws Refusal: a topic is wrong */
+  open(topics: readonly string[], after: string | null): Subscription {
     try {
       return this.#context.events.subscribe(topics, { after });
     } catch (error) {
-      if (after !== null) return this.#open(topics, null);
+      if (after !== null) return this.open(topics, null);
       throw new Refusal("INVALID_TOPIC", 400, textOf(error));
     }
   }

@@ -5,6 +5,7 @@
  *
  *   printf 'SUBSCRIBE user.*\n' | nc localhost 8080          # each event is one line of JSON
  *   curl -N 'localhost:8080/events?topic=user.*'             # server-sent events
+ *   new WebSocket("ws://localhost:8080/events?topic=user.*") # each event is one message of JSON
  *
  * Settings:
  *   topics       what clients may hear: patterns, or "*" for all. Default: nothing.
@@ -18,15 +19,21 @@ import { defineModule, type Message } from "hrmr";
 import { Gate } from "./gate";
 import { errorLine, RawSubscriber } from "./raw";
 import { readSettings } from "./settings";
+import { SocketFeeds } from "./sockets";
 import { errorResponse, openEventStream } from "./sse";
 
 export default defineModule({
-  setup(context) {
+  async setup(context) {
     const settings = readSettings(context.config);
     if (settings.topics.length === 0 && settings.emit.length === 0)
       context.log.warn('no event reaches a client: name topics in hrmr.json, as "events": { "topics": ["user.*"] }');
-    return { settings, gate: new Gate(settings, context) };
+    const gate = new Gate(settings, context);
+    return { settings, gate, sockets: await SocketFeeds.make(context, gate) };
   },
+
+  // Sockets are in each process.
+  background: "process",
+  start: ({ state: { sockets } }) => sockets.goOn(),
 
   routes: {
     "SUBSCRIBE ": {
@@ -46,15 +53,28 @@ export default defineModule({
       handle: (message, { state: { gate } }) => emitOf(message, gate),
     },
     "GET /events": {
-      description: "?topic=user.*: server-sent events",
-      timeoutMs: 0,
-      fetch(request, context) {
-        const { gate, settings } = context.state;
-        try {
-          return openEventStream(request, context, gate, settings.heartbeatMs);
-        } catch (error) {
-          return errorResponse(error);
-        }
+      description: "?topic=user.*: a WebSocket, or server-sent events",
+      websocket: {
+        upgrade(request, context) {
+          const { gate, sockets } = context.state;
+          const topics = new URL(request.url).searchParams.getAll("topic");
+          try {
+            gate.check(context, topics, request);
+            return { data: sockets.dataFor(topics) };
+          } catch (error) {
+            return errorResponse(error);
+          }
+        },
+        open: (socket, { state: { sockets } }) => sockets.opened(socket),
+        close: (socket, _code, _reason, { state: { sockets } }) => sockets.closed(socket),
+        fetch(request, context) {
+          const { gate, settings } = context.state;
+          try {
+            return openEventStream(request, context, gate, settings.heartbeatMs);
+          } catch (error) {
+            return errorResponse(error);
+          }
+        },
       },
     },
     "POST /events": {

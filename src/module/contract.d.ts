@@ -269,6 +269,8 @@ export interface WebSocketHandlers<State = unknown, Params = Record<string, stri
     request: Request,
     context: RequestContext<State, Params, Config>,
   ): WebSocketUpgrade | Response | void | Promise<WebSocketUpgrade | Response | void>;
+  /** Answers requests that ask for no upgrade. Default: they get 426. */
+  fetch?(request: Request, context: RequestContext<State, Params, Config>): Response | Promise<Response>;
   open?(socket: ServerWebSocket, context: ModuleContext<State, Config>): unknown;
   /** One whole message: a string for text, bytes (yours to keep) for binary. */
   message?(socket: ServerWebSocket, data: string | Buffer, context: ModuleContext<State, Config>): unknown;

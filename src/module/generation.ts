@@ -65,16 +65,7 @@ export class Generation implements RouteOwner {
     this.needsMain = middleware !== null || places.has("inline") || this.life?.host === "main";
     this.needsPool = places.has("pool");
     this.needsProcess = places.has("process") || this.life?.host === "process";
-    this.routes = routes.map(({ spec: route, handler, framing, websocket }) => ({
-      ...route,
-      module: spec.name,
-      keyBytes: Buffer.byteLength(route.key),
-      framing,
-      handler,
-      ...(websocket === undefined ? null : { websocket }),
-      generation: this,
-      isUnavailable: false,
-    }));
+    this.routes = routes.map((route) => this.#bindRoute(route));
     this.services = new Map(services.map((service) => [service.spec.name, this.#bindService(service)]));
     this.handlers = handlers.map((handler) => this.#bindHandler(handler));
     this.tasks = new Map(tasks.map((task) => [task.spec.name, this.#bindTask(task)]));
@@ -202,6 +193,17 @@ export class Generation implements RouteOwner {
 
   get remains(): WeakRef<object> | null {
     return this.#module.remains;
+  }
+
+  #bindRoute({ spec, handler, framing, websocket, page }: ModuleShape["routes"][number]): BoundRoute {
+    const keyBytes = Buffer.byteLength(spec.key);
+    const bound = { ...this.#bound, ...spec, keyBytes, framing, handler };
+    if (websocket === undefined) return bound;
+    return {
+      ...bound,
+      websocket,
+      ...(page === undefined ? null : { page: { ...bound, kind: "fetch", handler: page } }),
+    };
   }
 
   #bindMiddleware(middleware: Middleware): BoundRoute {

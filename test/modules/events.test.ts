@@ -181,6 +181,57 @@ describe("an event stream", () => {
     }));
 });
 
+describe("a WebSocket", () => {
+  async function open(hub: Hub, query: string) {
+    const received: { topic: string; data: unknown }[] = [];
+    const socket = new WebSocket(`ws://127.0.0.1:${hub.port}/events?${query}`);
+    socket.onmessage = ({ data }) => received.push(JSON.parse(String(data)) as { topic: string; data: unknown });
+    await new Promise<void>((resolve, reject) => {
+      socket.onopen = () => resolve();
+      socket.onerror = () => reject(new Error("refused"));
+    });
+    return { socket, received, data: () => received.map(({ data }) => data) };
+  }
+
+  test("gets each event of its topics once and in order, over reloads of the module", () =>
+    onHub(async (hub) => {
+      const [one, same, other] = [
+        await open(hub, "topic=out.ws.*&topic=out.ws.a"),
+        await open(hub, "topic=out.ws.a&topic=out.ws.*"),
+        await open(hub, "topic=out.ws.b"),
+      ];
+      let n = 0;
+      for (let i = 0; i < 3; i++) {
+        const told = (async () => {
+          for (let each = 0; each < 20; each++) await tell(hub, "out.ws.a", ++n);
+        })();
+        hub.write("hrmr.json", configWith({ ...settings, heartbeatMs: 61 + i }));
+        expect((await runProgram(["reload"], { cwd: hub.dir })).stdout).toStartWith("OK");
+        await told;
+      }
+      await tell(hub, "out.ws.b", "last");
+      for (const { received } of [one, same, other])
+        await until("the last event", () => received.some(({ data }) => data === "last"));
+      const all = [...Array.from({ length: n }, (_, at) => at + 1), "last"];
+      expect(one.data()).toEqual(all);
+      expect(same.data()).toEqual(all);
+      expect(other.data()).toEqual(["last"]);
+      for (const { socket } of [one, same, other]) socket.close();
+      await eventually(async () => {
+        const { subscribers } = (await hub.status()).events;
+        const left = subscribers.filter(({ topic }) => topic.includes("out.ws"));
+        expect(left.map((each) => each.subscribers)).toEqual(left.map(() => 0));
+        expect(left.length).toBeGreaterThan(0);
+      });
+    }));
+
+  test.each(["", "topic=secret", "topic=out.**"])("is refused with ?%s", (query) =>
+    onHub(async (hub) => {
+      await expect(open(hub, query)).rejects.toThrow("refused");
+    }),
+  );
+});
+
 describe("where tokens are needed", () => {
   const guarded = shareHub({
     "modules/teller.ts": TELLER,

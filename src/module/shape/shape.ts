@@ -21,6 +21,8 @@ interface ShapedRoute {
   readonly framing: Framing;
   /** Of a WebSocket route only. */
   readonly websocket?: WebSocketSpec;
+  /** Of a WebSocket route, the `fetch` for requests that ask for no upgrade. Default: none. */
+  readonly page?: FetchRoute["fetch"];
 }
 
 export interface ModuleShape {
@@ -142,7 +144,8 @@ function behindUse(use: readonly Middleware[], route: ShapedRoute): ShapedRoute 
   if (use.length === 0 || (kind !== "fetch" && kind !== "websocket")) return route;
   const handler = composeUse(use, route.handler as Parameters<typeof composeUse>[1], kind);
   const spec: RouteSpec = { ...route.spec, isBehindMiddleware: true };
-  return { ...route, spec, handler: handler as unknown as ShapedRoute["handler"] };
+  const page = route.page === undefined ? null : { page: composeUse(use, route.page, "fetch") as FetchRoute["fetch"] };
+  return { ...route, spec, handler: handler as unknown as ShapedRoute["handler"], ...page };
 }
 
 // Checked before `routes`: hono's app has an array of that name.
@@ -224,7 +227,9 @@ function readRoute(name: string, key: string, route: unknown, index: number, set
   const spec: RouteSpec = { key, index, kind, run, timeoutMs, description, ...readTakesHttp(wrong, said.takesHttp) };
   if (kind === "websocket") {
     const websocket = readWebSocket(wrong, options.websocket);
-    return { spec, handler: upgradeOf(websocket), framing: "chunk", websocket };
+    const { handlers } = websocket;
+    const page = handlers.fetch === undefined ? null : { page: pageOf(websocket) };
+    return { spec, handler: upgradeOf(websocket), framing: "chunk", websocket, ...page };
   }
   if (isMounted) return { spec, handler: appFetch(options as unknown as FetchRoute), framing: "chunk" };
   return { spec, handler: options[kind] as ShapedRoute["handler"], framing: readFraming(wrong, options.framing) };
@@ -234,6 +239,10 @@ function readRoute(name: string, key: string, route: unknown, index: number, set
 function upgradeOf({ handlers }: WebSocketSpec): ShapedRoute["handler"] {
   return (...[request, context]: Parameters<NonNullable<typeof handlers.upgrade>>) =>
     handlers.upgrade?.(request, context);
+}
+
+function pageOf({ handlers }: WebSocketSpec): FetchRoute["fetch"] {
+  return (request, context) => (handlers as FetchRoute).fetch(request, context);
 }
 
 function readKind(wrong: Wrong, options: Fields): RouteKind {

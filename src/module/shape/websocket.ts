@@ -3,7 +3,7 @@ import type { WebSocketHandlers } from "../contract";
 import type { WebSocketSpec } from "../route";
 import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shown, type Wrong } from "./errors";
 
-const EVENTS = ["upgrade", "open", "message", "ping", "pong", "drain", "close"];
+const EVENTS = ["upgrade", "fetch", "open", "message", "ping", "pong", "drain", "close"];
 const OPTIONS = [
   ...EVENTS,
   "maxMessageBytes",

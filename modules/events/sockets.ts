@@ -1,0 +1,98 @@
+/**
+ * WebSockets: all that ask for the same topics share one subscription and one frame for each event. Sockets stay over
+ * reloads of the module, so their feeds are kept beside its versions: each version goes on where the one before ended.
+ */
+import type { ModuleContext, ServerWebSocket, Subscription } from "hrmr";
+import type { Gate } from "./gate";
+
+/** The feed of some topics. Plain data: it outlives versions. */
+interface Feed {
+  readonly topics: readonly string[];
+  /** How many have it. */
+  sockets: number;
+  /** Behind the last event that was sent. null: it begins now. */
+  position: string | null;
+  /** Resolves when the version before sends nothing more. */
+  ended: Promise<void>;
+}
+
+/** By key: what the sockets' own topic is named. */
+type Feeds = Map<string, Feed>;
+
+/** Of a socket, from its upgrade on. */
+interface SocketData {
+  readonly key: string;
+}
+
+export class SocketFeeds {
+  readonly #feeds: Feeds;
+  readonly #gate: Gate;
+  readonly #publish: ModuleContext["publish"];
+  /** Feeds that this version reads. null: it waits for the version before. */
+  readonly #open = new Map<string, Subscription | null>();
+
+  private constructor(feeds: Feeds, gate: Gate, publish: ModuleContext["publish"]) {
+    this.#feeds = feeds;
+    this.#gate = gate;
+    this.#publish = publish;
+  }
+
+  static async make(context: ModuleContext<unknown, unknown>, gate: Gate): Promise<SocketFeeds> {
+    const feeds = await context.shared.open<Feeds>("websockets", () => new Map());
+    return new SocketFeeds(feeds, gate, context.publish.bind(context));
+  }
+
+  /** @returns the socket's data */
+  dataFor(topics: readonly string[]): SocketData {
+    return { key: [...new Set(topics)].sort().join(" ") };
+  }
+
+  /** Reads the feeds of the version before. */
+  goOn(): void {
+    for (const key of this.#feeds.keys()) this.#ensure(key);
+  }
+
+  opened(socket: ServerWebSocket): void {
+    const { key } = socket.data as SocketData;
+    const feed = this.#feeds.get(key);
+    if (feed === undefined)
+      this.#feeds.set(key, { topics: key.split(" "), sockets: 1, position: null, ended: Promise.resolve() });
+    else feed.sockets++;
+    socket.subscribe(key);
+    this.#ensure(key);
+  }
+
+  closed(socket: ServerWebSocket): void {
+    const { key } = socket.data as SocketData;
+    const feed = this.#feeds.get(key);
+    if (feed === undefined || --feed.sockets > 0) return;
+    this.#feeds.delete(key);
+    void this.#open.get(key)?.return?.();
+    this.#open.delete(key);
+  }
+
+  #ensure(key: string): void {
+    const feed = this.#feeds.get(key);
+    if (feed === undefined || this.#open.has(key)) return;
+    this.#open.set(key, null);
+    if (feed.position === null) this.#begin(key, feed);
+    else void feed.ended.then(() => this.#begin(key, feed));
+  }
+
+  #begin(key: string, feed: Feed): void {
+    // Its last socket has left meanwhile.
+    if (this.#feeds.get(key) !== feed) return;
+    const subscription = this.#gate.open(feed.topics, feed.position);
+    this.#open.set(key, subscription);
+    feed.position = subscription.position;
+    feed.ended = this.#read(key, feed, subscription);
+  }
+
+  /** Ends with its version, or with the last socket. */
+  async #read(key: string, feed: Feed, subscription: Subscription): Promise<void> {
+    for await (const event of subscription) {
+      if (this.#gate.lets(event)) this.#publish(key, JSON.stringify(event), { onlyHere: true });
+      feed.position = subscription.position;
+    }
+  }
+}
