@@ -30,6 +30,7 @@ const COMMANDS: SubCommandsDef = {
   token: () => import("./commands/token").then((file) => file.tokenCommand),
   cert: () => import("./commands/cert").then((file) => file.certCommand),
   send: () => import("./commands/send").then((file) => file.sendCommand),
+  call: () => import("./commands/call").then((file) => file.callCommand),
   service: () => import("./commands/service").then((file) => file.serviceCommand),
   completion: () => import("./completion/index").then((file) => file.completionCommand),
   version: versionCommand,

@@ -57,7 +57,7 @@ const REFUSED: [args: string[], what: string, todo: string][] = [
   [["help", "frobnicate"], 'hrmr has no command "frobnicate".', "`hrmr help`"],
   [["send", "127.0.0.1:1"], "hrmr send needs TEXT", "`hrmr help send`"],
   [["send", "127.0.0.1:1", "PING", "PONG"], '"PONG" is one too many', ""],
-  [["send", "127.0.0.1", "PING"], 'hrmr send cannot reach "127.0.0.1".', "HOST:PORT"],
+  [["send", "127.0.0.1", "PING"], 'hrmr cannot reach "127.0.0.1".', "HOST:PORT"],
   [
     ["send", "127.0.0.1:1", "PING", "--wait", "soon"],
     '--wait takes a whole number from 0 to 2147483647, not "soon".',

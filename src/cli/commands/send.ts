@@ -1,34 +1,18 @@
 /** `hrmr send [ADDRESS] TEXT`: a raw client for experiments, on machines without nc. */
 import { resolve } from "node:path";
 import { defineCommand } from "citty";
-import { formatListen, isReachable, type ListenAddress, parseHostPort, parseListen } from "../../config/listen";
-import { quoted } from "../../config/quoted";
-import type { EffectiveConfig } from "../../config/resolve/resolved";
+import { formatListen, isReachable, type ListenAddress, parseHostPort } from "../../config/listen";
 import { UserError } from "../../config/user-error";
-import { controlRequest, type ControlTarget } from "../../control/client";
-import type { ServerStatus } from "../../observe/snapshot";
 import { underDeadline } from "../../system/deadline";
 import { readToken } from "../../server/token";
-import { CONTROL_ARGS, type ControlFlags, findServer } from "../remote/control-target";
-import { argument, badValue, type Flags, positionals, usageError, valueFlag } from "../flags";
-import {
-  type ClientTls,
-  handshakeError,
-  noTlsError,
-  readAuthorities,
-  readTlsFlags,
-  TLS_ARGS,
-  type TlsFlags,
-} from "../remote/send-tls";
+import { findPeer, type Peer, peerAt, PROJECT_ARGS } from "../remote/peer";
+import { argument, type Flags, positionals, usageError, valueFlag } from "../flags";
+import { handshakeError, noTlsError, TLS_ARGS } from "../remote/send-tls";
 
 const DEFAULT_WAIT_MS = 2000;
 /** Longer timers would fire at once. */
 const MAX_WAIT_MS = 2_147_483_647;
 const CONNECT_TIMEOUT_MS = 10_000;
-
-/** Flags that say which server belongs to this folder. */
-const { control, config, modules, state } = CONTROL_ARGS;
-const PROJECT_ARGS = { control, config, modules, state };
 
 const args = {
   address: argument(
@@ -65,13 +49,6 @@ export const sendCommand = defineCommand({
   },
 });
 
-/** The server to send to, and how. */
-interface Peer {
-  readonly target: ListenAddress;
-  /** null: plain text. */
-  readonly tls: ClientTls | null;
-}
-
 /** The token ends a command, before the line end if there is one. */
 function withToken(bytes: Uint8Array, token: string): Uint8Array {
   const text = Buffer.from(bytes).toString("latin1");
@@ -90,68 +67,6 @@ function readWords([first = "", second]: readonly string[]): { address: string |
     `hrmr send needs TEXT: ${args.text.description}`,
     "`hrmr help send` shows how it is used.",
   );
-}
-
-function peerAt(address: string, flags: TlsFlags): Peer {
-  const target = parseTarget(address);
-  return { target, tls: readTlsFlags(flags, target.transport === "tls") };
-}
-
-/**
- * The server of this folder: its first listener that fits the flags, TCP before a unix socket, plain text before TLS.
- * For TLS, it trusts the server's own certificate, whose file the control socket names.
- *
- * @throws UserError NO_SERVER and the other codes of `findServer`; NO_LISTENER if no listener fits
- */
-async function findPeer(flags: TlsFlags & ControlFlags): Promise<Peer> {
-  const control = await findServer({
-    control: flags.control,
-    config: flags.config,
-    modules: flags.modules,
-    state: flags.state,
-  });
-  const { body } = await controlRequest<ServerStatus>(control, "GET", "/v1/status");
-  const addresses = body.listening.map(parseListen).filter((address) => address !== null);
-  const wanted = ["tcp", "unix", "tls"].flatMap((transport) =>
-    addresses.filter((address) => address.transport === transport),
-  );
-  const target = wanted[0];
-  if (target === undefined) {
-    const message = `The server of this folder has no listener that takes text: it listens on ${body.listening.join(", ") || "nothing"}.`;
-    throw new UserError(message, { code: "NO_LISTENER", hint: "Name another server: hrmr send HOST:PORT TEXT." });
-  }
-  const tls = readTlsFlags(flags, target.transport === "tls");
-  const isOwnTrusted = tls !== null && tls.ca === undefined && tls.rejectUnauthorized;
-  return { target: nearAddress(target), tls: isOwnTrusted ? { ...tls, ca: await ownCertificate(control) } : tls };
-}
-
-/** A loopback address for a listener on all addresses. */
-function nearAddress(address: ListenAddress): ListenAddress {
-  if (address.transport === "unix") return address;
-  const host = { "0.0.0.0": "127.0.0.1", "::": "::1" }[address.host] ?? address.host;
-  return { ...address, host };
-}
-
-async function ownCertificate(control: ControlTarget): Promise<string> {
-  const { body } = await controlRequest<EffectiveConfig>(control, "GET", "/v1/config");
-  const file = body.values["tls.certFile"]?.value;
-  if (typeof file === "string") return readAuthorities(file);
-  throw new UserError("The server of this folder has no certificate.", {
-    code: "TLS_FAILED",
-    hint: "Leave out --tls.",
-  });
-}
-
-function parseTarget(text: string): ListenAddress {
-  const hostAndPort = parseHostPort(text);
-  const path = /^unix:(?!\/\/)(.+)$/.exec(text)?.[1];
-  if (path !== undefined) return { transport: "unix", path: resolve(path) };
-  const target: ListenAddress | null = hostAndPort === null ? parseListen(text) : { transport: "tcp", ...hostAndPort };
-  if (target === null || target.transport === "udp") {
-    const hint = "Write HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH.";
-    throw badValue(`hrmr send cannot reach ${quoted(text)}.`, hint);
-  }
-  return target;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { callProgram } from "../../support/call-program";
 import { type Hub, moduleSource, shareHub } from "../../support/hub";
 import { until } from "../../support/until";
 
@@ -216,6 +217,26 @@ test("the page of the procedures loads nothing from elsewhere, and an app keeps 
       expect(policy).toContain(new Bun.CryptoHasher("sha256").update(text).digest("base64"));
     }
     expect(await (await fetch(`${hub.url}/rpc/other/path`)).text()).toBe("the site");
+  }));
+
+test("hrmr call prints a result, its parts, or why it failed", () =>
+  withServer(async (hub) => {
+    const call = (...words: string[]) => callProgram(["call", ...words], { cwd: hub.dir });
+    expect(await call("bank.echo", '{"text":"hi"}')).toMatchObject({
+      exitCode: 0,
+      stdout: '{"text":"hi"}\n',
+      stderr: "",
+    });
+    expect(await call(`127.0.0.1:${hub.port}`, "bank.any")).toMatchObject({ exitCode: 0, stdout: "null\n" });
+    expect(await call("bank.count", '{"to":2}')).toMatchObject({ exitCode: 0, stdout: "1\n2\n" });
+    const poor = await call("bank.poor");
+    expect([poor.exitCode, poor.stderr]).toEqual([1, expect.stringContaining("(NO_FUNDS): the account")]);
+    const torn = await call("bank.halfway");
+    expect([torn.exitCode, torn.stdout, torn.stderr]).toEqual([1, "1\n", expect.stringContaining("(TORN): it broke")]);
+    const unknown = await call("bank.ehco", "{}");
+    expect([unknown.exitCode, unknown.stderr]).toEqual([1, expect.stringContaining("Did you mean bank.echo?")]);
+    const cut = await call("bank.echo", "{text:1}");
+    expect([cut.exitCode, cut.stderr]).toEqual([2, expect.stringContaining("is no JSON")]);
   }));
 
 test("a module takes the keys that it claims, and without procedures the server has none of them", () =>
