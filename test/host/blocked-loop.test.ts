@@ -6,7 +6,7 @@ import { type Hub, makeProject, moduleSource, withHub } from "../support/hub";
 import { callProgram } from "../support/call-program";
 import { runProgram } from "../support/program";
 import { lives } from "../support/supervised";
-import { until } from "../support/until";
+import { eventually, until } from "../support/until";
 
 /** A file named "go" in the project ends it. */
 const BLOCK = moduleSource(`{ routes: { "BLOCK": () => {
@@ -42,7 +42,7 @@ test("hrmr status says who blocks it, and that it does no more", async () => {
     expect(exitCode).toBe(1);
     hub.write("go", "");
     await hub.program.waitFor(/"BLOCK" blocked the event loop for /);
-    expect((await callProgram(["status"], { cwd: hub.dir })).exitCode).toBe(0);
+    await eventually(async () => expect((await callProgram(["status"], { cwd: hub.dir })).exitCode).toBe(0));
     expect(existsSync(join(hub.dir, ".hrmr/blocked.json"))).toBe(false);
   });
 });

@@ -22,7 +22,7 @@ import { StateKeeper } from "../../src/supervise/state-keeper";
 import { callProgram } from "../support/call-program";
 import { type Hub, makeProject, moduleSource, shareHub, withHub } from "../support/hub";
 import { runProgram } from "../support/program";
-import { until } from "../support/until";
+import { eventually, until } from "../support/until";
 
 /** COUNT tells how often it was asked in all, by a file in its data folder. */
 const COUNTER = moduleSource(`{
@@ -49,7 +49,7 @@ async function hrmr(dir: string, ...args: string[]): Promise<string> {
 async function isWhole(hub: Hub): Promise<void> {
   const state = join(hub.dir, ".hrmr");
   await until("the state folder to be whole again", () => existsSync(join(state, "approved.json")));
-  expect((await callProgram(["status"], { cwd: hub.dir })).exitCode).toBe(0);
+  await eventually(async () => expect((await callProgram(["status"], { cwd: hub.dir })).exitCode).toBe(0));
   // What keeps a second server from starting.
   expect(lockFile(join(state, "lock"))).toMatchObject({ holder: `pid ${hub.program.pid}` });
   expect(readdirSync(state)).toContain("README");

@@ -21,6 +21,7 @@ import { freePort } from "../../support/free-port";
 import { makeProject, moduleSource } from "../../support/hub";
 import { program, runProgram, startProgram } from "../../support/program";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "../../support/tls";
+import { eventually } from "../../support/until";
 
 const GREET = { "modules/greet.ts": moduleSource(`{ routes: { "GREET": () => "hello\\n" } }`) };
 const TOKEN = "0123456789abcdef0123456789abcdef";
@@ -621,7 +622,7 @@ describe("a second server", () => {
         `Cannot start: a server (pid ${server.pid}) runs with the state folder ${dir}/.hrmr already.\nStop it with \`hrmr stop\`, or keep this one's state elsewhere with --state DIR.\n`,
       );
       expect([exitCode, stdout]).toEqual([1, ""]);
-      expect((await runProgram(["status"], { cwd: dir })).exitCode).toBe(0);
+      await eventually(async () => expect((await runProgram(["status"], { cwd: dir })).exitCode).toBe(0));
     }));
 
   test("on one pid file is refused, and takes neither the file nor a state folder with it", () =>
@@ -912,7 +913,7 @@ describe.skipIf(!canBeNobody)("what this user may not read or write is told by n
       const { exitCode, stderr } = await runAsNobody(["stop"], { cwd: dir });
       expect(stderr).toStartWith(`This user may not use the control socket ${resolve(dir, ".hrmr/control.sock")}.\n`);
       expect(exitCode).toBe(1);
-      expect((await runProgram(["status"], { cwd: dir })).exitCode).toBe(0);
+      await eventually(async () => expect((await runProgram(["status"], { cwd: dir })).exitCode).toBe(0));
     } finally {
       await server.stop();
       rmSync(dir, { recursive: true, force: true });
