@@ -110,8 +110,9 @@ async function refuseUnmet(run: Run): Promise<void> {
   }
 }
 
-/** @param missing a module that does not serve; null: none @returns "" if it exists */
-function hintAbout({ registry, files }: Run, name: string, missing: string | null): string {
+/** @param missing a module that does not serve; null: none @returns "" if it exists and is not switched off */
+function hintAbout({ registry, files, wanted }: Run, name: string, missing: string | null): string {
+  if (missing !== null && wanted.settings[missing]?.enabled === false) return `: modules.${missing}.enabled is false`;
   const known = [...registry.entries.keys(), ...files.map((file) => file.name)].filter((each) => each !== name);
   if (missing === null || known.includes(missing)) return "";
   const similar = nearest(missing, known);

@@ -46,6 +46,38 @@ test("tsconfig paths for the types of hrmr do not change what is imported", asyn
   await withFixture(files, async (fixture) => expect(await replyOf(fixture, "m")).toBe("-1 by path"));
 });
 
+test("a start that is late is waited for twice, and called again only then, or when it has failed", () =>
+  withFixture(
+    {
+      "late.ts": `let calls = 0;
+export default { start() { const first = ++calls === 1; globalThis.__calls = calls; if (first) return new Promise((resolve, reject) => (globalThis.__settle = { resolve, reject })); } };\n`,
+    },
+    async (fixture) => {
+      const settle = () => Reflect.get(globalThis, "__settle") as { resolve(): void; reject(error: Error): void };
+      const calls = () => Reflect.get(globalThis, "__calls") as number;
+      const late = /start did not finish within 1000 ms/;
+      const ending = await fixture.load("late", { timeoutMs: 1000 });
+      expect(String(await rejection(ending.goLive()))).toMatch(late);
+      settle().resolve();
+      await ending.goLive();
+      expect(calls()).toBe(1);
+      const failing = await fixture.load("late", { timeoutMs: 1000 });
+      expect(String(await rejection(failing.goLive()))).toMatch(late);
+      settle().reject(new Error("no gateway"));
+      await Bun.sleep(0);
+      await failing.goLive();
+      expect(calls()).toBe(2);
+      const hanging = await fixture.load("late", { timeoutMs: 1000 });
+      for (let tries = 0; tries < 3; tries++) expect(String(await rejection(hanging.goLive()))).toMatch(late);
+      expect(calls()).toBe(1);
+      await hanging.goLive();
+      expect(calls()).toBe(2);
+      for (const module of [ending, failing, hanging]) await module.dispose();
+      Reflect.deleteProperty(globalThis, "__settle");
+      Reflect.deleteProperty(globalThis, "__calls");
+    },
+  ));
+
 test.each([
   [
     "a throw at top level",

@@ -43,7 +43,10 @@ export interface LoadedModule {
   run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R;
   /** Runs setup, then check. Rejects with a ModuleError; the caller then disposes. */
   start(handoff: unknown): Promise<void>;
-  /** Runs the author's `start`, from the present turn of the loop on. Rejects with a ModuleError. */
+  /**
+   * Runs the author's `start`, from the present turn of the loop on. Rejects with a ModuleError. Then it may be called
+   * again; it waits twice for a `start` that was late and has not ended.
+   */
   goLive(): Promise<void>;
   /** Runs the author's `stop`, from the present turn of the loop on. Rejects with a ModuleError. */
   endLife(reason: StopReason): Promise<void>;
@@ -140,6 +143,12 @@ function warnOfGlobals(spec: LoadSpec, log: ContextSources["log"], names: readon
   );
 }
 
+/**
+ * How often a try waits for a `start` that was late, before it calls `start` again: two at a time would open everything
+ * twice.
+ */
+const LATE_WAITS = 2;
+
 class Loaded implements LoadedModule {
   readonly shape: ModuleShape;
   readonly context: ModuleContext;
@@ -156,6 +165,8 @@ class Loaded implements LoadedModule {
    */
   readonly #cell: { state: unknown } = { state: undefined };
   #hasStarted = false;
+  /** The last call of `start`, if it has not failed, and how often a later try has waited for it. */
+  #lastStart: { readonly work: Promise<unknown>; waits: number } | null = null;
   #ending: Promise<LeftBehind> | null = null;
 
   constructor(spec: LoadSpec, options: LoadOptions, { shape, remains, ...parts }: Parts) {
@@ -208,7 +219,21 @@ class Loaded implements LoadedModule {
   async goLive(): Promise<void> {
     const { definition } = this.shape;
     if (definition.start === undefined) return;
-    await this.#call("start", this.#options.timeoutMs, () => definition.start?.(this.context));
+    await this.#call("start", this.#options.timeoutMs, () => this.#begun());
+  }
+
+  /** The author's `start`: a call that was late and may still succeed, or a new one. */
+  #begun(): Promise<unknown> {
+    const late = this.#lastStart;
+    if (late !== null && late.waits++ < LATE_WAITS) return late.work;
+    const { definition } = this.shape;
+    const work = (async () => definition.start?.(this.context))();
+    const begun = { work, waits: 0 };
+    this.#lastStart = begun;
+    work.catch(() => {
+      if (this.#lastStart === begun) this.#lastStart = null;
+    });
+    return work;
   }
 
   async endLife(reason: StopReason): Promise<void> {
