@@ -3,9 +3,10 @@
  * header says.
  */
 import { describe, expect, test } from "bun:test";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { bunTypeFiles } from "../src/cli/bun-types";
 import { defaultOptions } from "../src/config/options";
 import type {
   ConnectRoute,
@@ -132,7 +133,10 @@ describe("shape", () => {
       ([, name]) => name ?? "",
     );
     const isAllowed = (name: string) =>
-      name === "hrmr" || name === "hono" || (path.startsWith("modules/") && name.startsWith("node:"));
+      name === "hrmr" ||
+      name === "hono" ||
+      name.startsWith("bun:") ||
+      (path.startsWith("modules/") && name.startsWith("node:"));
     expect(imports.filter((name) => !isAllowed(name))).toEqual([]);
   });
 
@@ -382,6 +386,10 @@ describe("what hrmr init writes", () => {
     try {
       cpSync(join(ROOT, "examples/init"), folder, { recursive: true });
       cpSync(join(ROOT, "src/module/contract.d.ts"), join(folder, "hrmr.d.ts"));
+      for (const [path, text] of bunTypeFiles()) {
+        mkdirSync(dirname(join(folder, path)), { recursive: true });
+        writeFileSync(join(folder, path), text);
+      }
       for (const name of readdirSync(join(ROOT, "examples"))) {
         if (name.endsWith(".ts") && name !== "hono-app.ts")
           cpSync(join(ROOT, "examples", name), join(folder, "modules", `example-${name}`));
