@@ -9,8 +9,15 @@ import {
   mergeReloads,
   readinessOf,
 } from "./report";
-import { mergeServices } from "./conduct";
-import type { CallSnapshot, ProcessSnapshot, ServerInfo, ServiceCallSnapshot, TaskSnapshot } from "./snapshot";
+import { mergeEvents, mergeServices } from "./conduct";
+import type {
+  CallSnapshot,
+  ProcessSnapshot,
+  ServerInfo,
+  ServiceCallSnapshot,
+  SubscriberSnapshot,
+  TaskSnapshot,
+} from "./snapshot";
 import { sumOf } from "./sums";
 
 /** How many modules have series of their own. The rest share the module "other". */
@@ -33,6 +40,7 @@ export function metricsText(info: ServerInfo, processes: readonly ProcessSnapsho
   writeServer(out, info, processes);
   writeCalls(out, modules);
   writeServices(out, processes);
+  writeEvents(out, processes);
   writeGenerations(out, modules);
   writeModuleProcesses(out, modules);
   writeLives(out, modules);
@@ -327,6 +335,37 @@ function writeServices(out: Exposition, processes: readonly ProcessSnapshot[]): 
     "hrmr_service_seconds_total",
     "The time that callers waited for them.",
     samples(({ totalSeconds }) => totalSeconds),
+  );
+}
+
+function writeEvents(out: Exposition, processes: readonly ProcessSnapshot[]): void {
+  const { emitters, subscribers } = mergeEvents(processes);
+  const samples = (of: (one: SubscriberSnapshot) => number): Sample[] =>
+    subscribers.map((one) => [{ module: one.module, topic: one.topic }, of(one)]);
+  out.counter(
+    "hrmr_events_emitted_total",
+    "Events, by the module that emitted them.",
+    emitters.map(({ module, emitted }): Sample => [{ module }, emitted]),
+  );
+  out.gauge(
+    "hrmr_event_subscribers",
+    "Handlers and iterators, by module and topic.",
+    samples((one) => one.subscribers),
+  );
+  out.counter(
+    "hrmr_events_delivered_total",
+    "Events that subscribers got.",
+    samples(({ delivered }) => delivered),
+  );
+  out.counter(
+    "hrmr_events_dropped_total",
+    "Events that subscribers did not get: their queue was full.",
+    samples(({ dropped }) => dropped),
+  );
+  out.counter(
+    "hrmr_event_errors_total",
+    "Failures of handlers.",
+    samples(({ errors }) => errors),
   );
 }
 

@@ -52,7 +52,43 @@ for (const run of HOSTS) {
   files[`modules/reader_${run}.ts`] = reader(run);
 }
 for (const run of ["inline", "process"]) files[`modules/handler_${run}.ts`] = handler(run);
+/** Fails, hangs and is slow, by topic; FATES answers what came. */
+files["modules/fates.ts"] = `
+import { defineModule } from "hrmr";
+const got = [];
+let release = () => {};
+export default defineModule({
+  routes: { "FATES": (_, context) => JSON.stringify(got) + "\\n", "RELEASE": () => (release(), "released\\n") },
+  on: {
+    "fate.throws": (event, context) => { context.events.emit("fate.told", event.data); throw new TypeError("thrown at once"); },
+    "fate.rejects": async (event) => { await Bun.sleep(0); got.push("rejects " + event.data); throw new Error("thrown late"); },
+    "fate.told": (event) => void got.push("told " + event.data),
+    "fate.calls": async (event, context) => { got.push("calls " + await context.services.callee.add(event.data)); },
+    "fate.waits": async (event) => { got.push("waits " + event.data); await new Promise((resolve) => (release = resolve)); },
+    "fate.many": () => {},
+    "fate.both": (event) => { event.data.list.push("mine"); got.push("one " + event.data.list.length); },
+    "fate.*": (event) => { if (event.topic === "fate.both") { event.data.list.push("mine"); got.push("two " + event.data.list.length); } },
+  },
+});`;
+files["modules/callee.ts"] = `export default { services: { add: (n) => n + 1 } };`;
+files["modules/early.ts"] = early(1);
 const onHub = shareHub(files);
+
+/** Emits in setup, and subscribes there. */
+function early(version: number, rest = ""): string {
+  return `
+import { defineModule } from "hrmr";
+export default defineModule({
+  setup(context) {
+    context.events.emit("fate.told", "setup ${version}");
+    const events = context.events.subscribe("early");
+    void (async () => { for await (const event of events) context.events.emit("fate.told", "early ${version} " + event.data); })();
+  },
+  check() { ${rest} },
+  start(context) { context.events.emit("fate.told", "start ${version}"); },
+  routes: { "EARLY": () => "${version}\\n" },
+});`;
+}
 
 interface Got {
   topic: string;
@@ -98,3 +134,90 @@ for (const from of HOSTS) {
       }));
   });
 }
+
+describe("a handler", () => {
+  const fates = async (hub: Hub) => JSON.parse(await hub.ask("FATES")) as string[];
+  const emit = (hub: Hub, topic: string, data: unknown) => hub.ask(`EMIT_inline ${topic} ${JSON.stringify(data)}\n`);
+  const totalOf = async (hub: Hub, topic: string) =>
+    (await hub.status()).events.subscribers.find((each) => each.module === "fates" && each.topic === topic);
+
+  test("that fails is logged and counted, its own events are emitted, and the next event comes", () =>
+    onHub(async (hub) => {
+      await emit(hub, "fate.throws", 71);
+      await emit(hub, "fate.rejects", 72);
+      await emit(hub, "fate.throws", 73);
+      await emit(hub, "fate.rejects", 74);
+      await until("all", async () => (await fates(hub)).filter((fate) => / 7[1234]$/.test(fate)).length === 4);
+      expect(await fates(hub)).toEqual(expect.arrayContaining(["told 71", "told 73", "rejects 72", "rejects 74"]));
+      await until("the counts", async () => (await totalOf(hub, "fate.rejects"))?.errors === 2);
+      expect(await totalOf(hub, "fate.throws")).toMatchObject({ delivered: 2, errors: 2, dropped: 0 });
+      await until("the log", () => hub.program.output().includes("thrown late"));
+      expect(hub.program.output()).toContain("fates v1");
+      expect(hub.program.output()).toContain("thrown at once");
+    }));
+
+  test("gets a copy of its own, and calls services", () =>
+    onHub(async (hub) => {
+      await emit(hub, "fate.both", { list: [] });
+      await emit(hub, "fate.calls", 41);
+      await until("all", async () => (await fates(hub)).includes("calls 42"));
+      expect(await fates(hub)).toEqual(expect.arrayContaining(["one 1", "two 1"]));
+    }));
+
+  test("that waits keeps its events to itself, drops what is too much, and costs no other any", () =>
+    onHub(async (hub) => {
+      const count = 10_500;
+      const client = await hub.connect();
+      await client.send("EMIT_inline fate.waits 0\n");
+      await client.waitFor("emitted\n");
+      await until("its begin", async () => (await fates(hub)).includes("waits 0"));
+      for (let n = 0; n < count; n += 100) {
+        client.clear();
+        await client.send(`EMIT_inline fate.waits ${n}\n`.repeat(100) + "EMIT_inline fate.many 1\n");
+        await client.waitForBytes("emitted\n".length * 101);
+      }
+      expect(await totalOf(hub, "fate.waits")).toMatchObject({ dropped: 500, delivered: 0 });
+      const metrics = await (await fetch(`${hub.url}/metrics`)).text();
+      expect(metrics).toContain('hrmr_events_dropped_total{module="fates",topic="fate.waits"} 500\n');
+      expect(metrics).toMatch(/hrmr_events_emitted_total\{module="emitter_inline"\} \d+\n/);
+      await until("the other's events", async () => (await totalOf(hub, "fate.many"))?.delivered === count / 100);
+      expect(await totalOf(hub, "fate.many")).toMatchObject({ dropped: 0 });
+      expect(await hub.ask("RELEASE")).toBe("released\n");
+    }));
+
+  test("of a version that is refused never runs, and what that version emits is never heard", () =>
+    onHub(async (hub) => {
+      await until("the event of the start", async () => (await fates(hub)).includes("told start 1"));
+      hub.write("modules/early.ts", early(2, 'throw new Error("no");'));
+      expect(await hub.ask("RELOAD early\n")).toStartWith("ERR");
+      await emit(hub, "early", "a");
+      await until("the old version's event", async () => (await fates(hub)).includes("told early 1 a"));
+      hub.write("modules/early.ts", early(3));
+      expect(await hub.ask("RELOAD early\n")).toStartWith("OK");
+      await emit(hub, "early", "b");
+      await until("the new version's event", async () => (await fates(hub)).includes("told early 3 b"));
+      const got = (await fates(hub)).filter((fate) => /setup|start|early/.test(fate));
+      expect(got).toEqual([
+        // While the server starts, no process is the background process: nobody hears what a setup emits.
+        "told start 1",
+        "told early 1 a",
+        "told setup 3",
+        "told start 3",
+        "told early 3 b",
+      ]);
+    }));
+});
+
+test.each([
+  ["data that cannot be copied", "() => 1", /TypeError: events.emit: the data of "a" cannot be copied/],
+  ["more than 1 MB", '"x".repeat(1_048_577)', /RangeError: events.emit: the data of "a" has \d+ bytes/],
+])("%s is refused where it is emitted", (_, data, error) =>
+  onHub(async (hub) => {
+    hub.write(
+      "modules/wrong.ts",
+      `export default { routes: { "WRONG": (_, context) => { try { context.events.emit("a", ${data}); return "emitted"; } catch (error) { return String(error); } } } };`,
+    );
+    expect(await hub.ask("RELOAD wrong\n")).toStartWith("OK");
+    expect(await hub.ask("WRONG")).toMatch(error);
+  }),
+);
