@@ -9,7 +9,8 @@ const MAX_DEPTH = 32;
  * @returns why it must not be; null: it may
  */
 export function refusedChain(frame: CallFrame | null, name: string): string | null {
-  const chain = frame?.chain ?? [];
+  if (frame === null || frame.chain.length === 0) return null;
+  const { chain } = frame;
   const at = chain.indexOf(name);
   // A service that calls itself, such as one that walks a tree, is counted only.
   if (at >= 0 && chain.slice(at).some((each) => each !== name))

@@ -14,6 +14,8 @@ export interface FoundCall {
   /** By performance.now(); Infinity: never. */
   readonly deadlineAt: number;
   readonly server: CallServer;
+  /** By performance.now(). */
+  readonly askedAt: number;
 }
 
 /** The client of calls that no client has asked for. */
@@ -25,7 +27,9 @@ export function clientOf({ order }: FoundCall): Client {
 
 /** The services that wait, the callee as the last of them. */
 export function chainOf({ order, name }: FoundCall): readonly string[] {
-  return [...(order.frame?.chain ?? []), name];
+  const { frame } = order;
+  // The first call of a client is the most frequent one.
+  return frame === null || frame.chain.length === 0 ? [name] : [...frame.chain, name];
 }
 
 /** How long it may take from now on. In milliseconds, at least 1; 0: for ever. */

@@ -31,7 +31,6 @@ export class InlineCall implements InFlight, Deadline {
   readonly #found: FoundCall;
   readonly #answer: ServiceAnswer;
   readonly #frame: ServiceFrame;
-  readonly #askedAt = performance.now();
   #isAnswered = false;
   #parts: PartsOf | null = null;
   #stopListening: (() => void) | null = null;
@@ -60,7 +59,8 @@ export class InlineCall implements InFlight, Deadline {
     }
     const context = serviceContext(service.generation.context, this.#frame);
     try {
-      const result: unknown = withinFrame(this.#frame, runInline, service, service.handler as Handler, input, context);
+      const handler = service.handler as Handler;
+      const result: unknown = withinFrame(this.#frame, () => runInline(service, handler, input, context));
       if (isThenable(result)) return this.#await(result);
       if (isStream(result)) return this.#open(result as AsyncIterable<unknown>);
       this.#resolve(result);
@@ -174,7 +174,7 @@ export class InlineCall implements InFlight, Deadline {
   }
 
   #time(): void {
-    this.#found.service.generation.figures.record(performance.now() - this.#askedAt);
+    this.#found.service.generation.figures.record(performance.now() - this.#found.askedAt);
   }
 
   #leave(): void {

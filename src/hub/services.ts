@@ -8,6 +8,7 @@ import type { BoundService, BoundTask } from "../module/route";
 import type { ServiceAnswer, ServiceAsks, ServiceCalls, ServiceOrder } from "../module/service/calls";
 import { errorOf, ServiceError } from "../module/service/error";
 import type { CallHandle, RemoteOrder } from "../host/remote/call";
+import type { Carried } from "../module/service/values";
 import { InlineCall } from "./inline-call";
 import { RemoteServiceCall } from "./remote-call";
 import { deadlineOf, refusedChain } from "./chain";
@@ -52,16 +53,8 @@ export class Hub implements ServiceCalls, ServiceAsks {
   /** The same for those who pass the result on. @returns ends the call: nobody waits for it any more */
   ask(order: ServiceOrder, to: ServiceAnswer): () => void {
     const startedAt = performance.now();
-    const count = (isError: boolean): void => {
-      this.#open--;
-      this.totals.add(order, performance.now() - startedAt, isError);
-    };
+    const answer = new CountedAnswer(this, order, to, startedAt);
     this.#open++;
-    const answer: ServiceAnswer = {
-      resolve: (value) => (count(false), to.resolve(value)),
-      stream: (parts) => (count(false), to.stream(parts)),
-      reject: (error) => (count(true), to.reject(error)),
-    };
     try {
       return this.#begin(this.#find(order, startedAt), answer);
     } catch (error) {
@@ -73,6 +66,12 @@ export class Hub implements ServiceCalls, ServiceAsks {
   /** Begins a run of a module's task, counted on the version that it belongs to. Never throws. */
   runTask(task: BoundTask, run: TaskRun): BegunRun {
     return beginTask(task, run, this.#options.server, (found, answer) => this.#begin(found, answer));
+  }
+
+  /** For CountedAnswer only: the call that began then has its answer. */
+  answered(order: ServiceOrder, startedAt: number, isError: boolean): void {
+    this.#open--;
+    this.totals.add(order, performance.now() - startedAt, isError);
   }
 
   #begin(found: FoundCall, answer: ServiceAnswer): () => void {
@@ -99,7 +98,7 @@ export class Hub implements ServiceCalls, ServiceAsks {
     const own = service.timeoutMs ?? server.timeouts.handlerMs;
     const deadlineAt = deadlineOf(now, order.frame, [own, order.timeoutMs]);
     if (deadlineAt <= now) throw new ServiceError("TIMEOUT", `${name} was not called: no time is left`);
-    return { order, service, name, deadlineAt, server };
+    return { order, service, name, deadlineAt, server, askedAt: now };
   }
 
   #service({ module, service }: ServiceOrder, name: string): BoundService {
@@ -124,3 +123,33 @@ export class Hub implements ServiceCalls, ServiceAsks {
 }
 
 function NOTHING_TO_END(): void {}
+
+/** Counts the call when its answer comes. */
+class CountedAnswer implements ServiceAnswer {
+  readonly #hub: Hub;
+  readonly #order: ServiceOrder;
+  readonly #to: ServiceAnswer;
+  readonly #startedAt: number;
+
+  constructor(hub: Hub, order: ServiceOrder, to: ServiceAnswer, startedAt: number) {
+    this.#hub = hub;
+    this.#order = order;
+    this.#to = to;
+    this.#startedAt = startedAt;
+  }
+
+  resolve(value: Carried): void {
+    this.#hub.answered(this.#order, this.#startedAt, false);
+    this.#to.resolve(value);
+  }
+
+  stream(parts: AsyncIterableIterator<Carried>): void {
+    this.#hub.answered(this.#order, this.#startedAt, false);
+    this.#to.stream(parts);
+  }
+
+  reject(error: ServiceError): void {
+    this.#hub.answered(this.#order, this.#startedAt, true);
+    this.#to.reject(error);
+  }
+}

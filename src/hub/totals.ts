@@ -9,28 +9,31 @@ const OTHERS = "(others)";
 type Total = { -readonly [Field in keyof ServiceCallSnapshot]: ServiceCallSnapshot[Field] };
 
 export class CallTotals {
-  readonly #totals = new Map<string, Map<string, Total>>();
+  /** By caller, then by the callee's module, then by its service: no name is put together for each call. */
+  readonly #totals = new Map<string, Map<string, Map<string, Total>>>();
   #pairs = 0;
 
   add({ caller, module, service }: ServiceOrder, elapsedMs: number, isError: boolean): void {
-    const total = this.#totalOf(caller.module, `${module}.${service}`);
+    const total = this.#totalOf(caller.module, module, service);
     total.calls++;
     total.totalSeconds += elapsedMs / 1000;
     if (isError) total.errors++;
   }
 
   snapshot(): ServiceCallSnapshot[] {
-    return [...this.#totals.values()].flatMap((callees) => [...callees.values()].map((total) => ({ ...total })));
+    const modules = [...this.#totals.values()].flatMap((callees) => [...callees.values()]);
+    return modules.flatMap((services) => [...services.values()].map((total) => ({ ...total })));
   }
 
-  #totalOf(caller: string, callee: string): Total {
-    const callees = this.#totals.get(caller) ?? new Map<string, Total>();
-    const known = callees.get(callee);
+  #totalOf(caller: string, module: string, service: string): Total {
+    const known = this.#totals.get(caller)?.get(module)?.get(service);
     if (known !== undefined) return known;
-    if (this.#pairs >= MAX_PAIRS && caller !== OTHERS) return this.#totalOf(OTHERS, OTHERS);
+    if (this.#pairs >= MAX_PAIRS && caller !== OTHERS) return this.#totalOf(OTHERS, OTHERS, "");
+    const callee = service === "" ? module : `${module}.${service}`;
     const total: Total = { caller, callee, calls: 0, errors: 0, totalSeconds: 0 };
-    callees.set(callee, total);
-    this.#totals.set(caller, callees);
+    const callees = this.#totals.get(caller) ?? new Map<string, Map<string, Total>>();
+    const services = callees.get(module) ?? new Map<string, Total>();
+    this.#totals.set(caller, callees.set(module, services.set(service, total)));
     this.#pairs++;
     return total;
   }

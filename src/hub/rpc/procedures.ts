@@ -42,8 +42,12 @@ interface FoundProcedure {
 /** `context.caller` of a service that a client calls. */
 const CALLER: ServiceCaller = { module: "rpc", generation: 0 };
 
+const MAX_KNOWN = 10_000;
+
 export class Procedures {
   readonly #options: ProceduresOptions;
+  /** Names that were procedures once, taken apart. */
+  readonly #known = new Map<string, FoundProcedure>();
 
   constructor(options: ProceduresOptions) {
     this.#options = options;
@@ -59,15 +63,24 @@ export class Procedures {
     // Before all else: a stranger must not learn which names exist.
     const refused = this.refusalOf(caller, name);
     if (refused !== null) return refused;
+    const known = this.#known.get(name);
+    if (known !== undefined && this.#isPublic(known)) return known;
     const dot = name.lastIndexOf(".");
-    const module = name.slice(0, Math.max(0, dot));
-    const service = name.slice(dot + 1);
-    if (this.#options.services(module)?.get(service)?.service.isPublic === true) return { module, service };
+    const found = { module: name.slice(0, Math.max(0, dot)), service: name.slice(dot + 1) };
+    if (this.#isPublic(found)) {
+      if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+      this.#known.set(name, found);
+      return found;
+    }
     const near = suggest(
       name.slice(0, 100),
       this.list(caller).map((each) => each.name),
     );
     return notFound(name, near);
+  }
+
+  #isPublic({ module, service }: FoundProcedure): boolean {
+    return this.#options.services(module)?.get(service)?.service.isPublic === true;
   }
 
   /** Those that the client may call, by name. */

@@ -90,25 +90,25 @@ export class RpcTalk implements Sink {
 
   #asked(request: RpcRequest & { readonly id: RpcId }, sink: Sink): Answering | null {
     const { id, method, params } = request;
-    const refuse = (failure: RpcFailure, to: RpcId = id): null => {
-      sink.answered(failureText(to, failure));
-      return null;
-    };
     // Its answer would be taken for that of the first.
-    if (this.#open.has(id))
-      return refuse(invalidRequest(`a request with the id ${JSON.stringify(id)} is still under way`), null);
-    if (this.#count >= MAX_OPEN) return refuse(busy(`${MAX_OPEN} calls of this client are under way`));
-    if (method === DISCOVER) {
-      const found = discover(this.procedures, this.peer);
-      if (typeof found !== "string") return refuse(found);
-      sink.answered(resultText(id, found));
-      return null;
+    if (this.#open.size > 0 && this.#open.has(id)) {
+      const why = `a request with the id ${JSON.stringify(id)} is still under way`;
+      return refuse(sink, null, invalidRequest(why));
     }
+    if (this.#count >= MAX_OPEN) return refuse(sink, id, busy(`${MAX_OPEN} calls of this client are under way`));
+    if (method === DISCOVER) return this.#describe(id, sink);
     const answering = new Answering(this, id, method, sink);
     answering.begin(params);
     if (answering.isOver) return null;
     this.#open.set(id === null ? Symbol("null") : id, answering);
     return answering;
+  }
+
+  #describe(id: RpcId, sink: Sink): null {
+    const found = discover(this.procedures, this.peer);
+    if (typeof found !== "string") return refuse(sink, id, found);
+    sink.answered(resultText(id, found));
+    return null;
   }
 
   get #count(): number {
@@ -151,6 +151,11 @@ export class RpcTalk implements Sink {
   #tellSettled(): void {
     if (!this.isBusy && this.#now === null) this.peer.settled();
   }
+}
+
+function refuse(sink: Sink, id: RpcId, failure: RpcFailure): null {
+  sink.answered(failureText(id, failure));
+  return null;
 }
 
 /** A call whose client waits for the answer. */

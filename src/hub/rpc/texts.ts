@@ -4,6 +4,7 @@ import type { RpcId } from "./request";
 
 /** @param json the result */
 export function resultText(id: RpcId, json: string): string {
+  if (typeof id === "number") return `{"jsonrpc":"2.0","result":${json},"id":${id}}`;
   return `{"jsonrpc":"2.0","result":${json},"id":${idText(id)}}`;
 }
 
@@ -27,5 +28,5 @@ export function errorJson({ code, word, message, data }: RpcFailure): string {
 }
 
 function idText(id: RpcId): string {
-  return typeof id === "number" ? String(id) : JSON.stringify(id);
+  return JSON.stringify(id);
 }

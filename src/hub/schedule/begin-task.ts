@@ -44,10 +44,11 @@ export function beginTask(
   };
   const order = { caller: SCHEDULE, module: task.module, service: task.key, input: Carried.of(run), ...NO_LIMITS };
   const limitMs = handlerMs(server, task);
-  const deadlineAt = limitMs === 0 ? Infinity : performance.now() + limitMs;
+  const askedAt = performance.now();
+  const deadlineAt = limitMs === 0 ? Infinity : askedAt + limitMs;
   const service = { ...task, handler: tracked };
   const name = `the task "${task.key}" of module "${task.module}"`;
-  const answer = promised((to) => begin({ order, service, name, deadlineAt, server }, to));
+  const answer = promised((to) => begin({ order, service, name, deadlineAt, server, askedAt }, to));
   // In another host, code that is late ends with its place.
   if (!isCalled) answer.then(over, over);
   return { answer, ended: ended.promise };
