@@ -17,6 +17,9 @@ export interface RehearsedModule {
   /** The author's file; null: there is none. */
   readonly source: string | null;
   readonly routes: number;
+  readonly services: number;
+  /** Clients can call a service of it. */
+  readonly hasProcedures: boolean;
   /** Where its `start` or `stop` would run; null: it has neither. */
   readonly background: "server" | "process" | null;
   /** Its tasks: name, when, and next run in milliseconds since 1970 (null: never). */
@@ -56,6 +59,8 @@ function listModules({ files, candidates, failures }: Run, timeZone: string | nu
       name,
       source: file,
       routes: routes.length,
+      services: generation?.services.size ?? 0,
+      hasProcedures: generation?.hasProcedures ?? false,
       background: generation?.life?.background ?? null,
       tasks: [...(generation?.tasks.values() ?? [])].map((task) => nextOf(task, timeZone)),
       takesHttp: takesHttpText(routes),
@@ -69,6 +74,8 @@ function listModules({ files, candidates, failures }: Run, timeZone: string | nu
       name,
       source: null,
       routes: 0,
+      services: 0,
+      hasProcedures: false,
       background: null,
       tasks: [],
       takesHttp: "",

@@ -36,7 +36,7 @@ import { openDatagramListener } from "./listen/datagrams";
 import { Endpoints } from "./endpoints";
 import { mustHaveModules, type Folders } from "./folders";
 import { Guesses } from "../hub/access/guesses";
-import { mustHaveToken } from "../hub/access/start";
+import { guardsOf, mustHaveToken } from "../hub/access/start";
 import { type Access, openAccess, openModuleAccess } from "./access";
 import { openHosts } from "./hosting";
 import { openSchedule } from "./schedule";
@@ -330,14 +330,11 @@ class HrmrServer implements RunningServer {
     });
   }
 
-  /** What needs a token and is in use, for people: "procedures". Modules' own routes never need one. */
   #guards(): string[] {
-    const { entries } = this.registry;
-    const isCallable = [...entries.values()].some(({ live }) => live?.hasProcedures === true);
-    // A user's module of that name decides itself.
-    const events = entries.get("events");
-    const areHeard = events?.isImplicit === true && events.live !== null;
-    return [...(isCallable ? ["procedures"] : []), ...(areHeard ? ["events"] : [])];
+    const serving = [...this.registry.entries.values()].flatMap(({ name, isImplicit, live }) =>
+      live === null ? [] : [{ name, isShipped: isImplicit, hasProcedures: live.hasProcedures }],
+    );
+    return guardsOf(serving);
   }
 
   /** Loads the modules without serving them. Their prints are dropped: the real load prints them. */

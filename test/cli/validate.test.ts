@@ -414,3 +414,21 @@ function staleSocket(path: string): () => void {
   expect(existsSync(path)).toBe(true);
   return () => undefined;
 }
+
+test("procedures that other machines reach and that nobody has a token for are a mistake, as at a start", async () => {
+  const dir = makeProject({
+    "modules/kv.ts": moduleSource(`{ services: { get: { public: true, call: () => 1 }, own: () => 2 } }`),
+  });
+  try {
+    const open = ["--listen", "tcp://0.0.0.0:0"];
+    const { errors, findings } = await validate(dir, open, callProgram);
+    expect(findings.find(({ check }) => check === "module kv")?.text).toContain("0 routes, 2 services, ");
+    const [mistake] = findings.filter(({ state }) => state === "error");
+    expect([errors, mistake?.check, mistake?.code]).toEqual([1, "access", "TOKENS_NEEDED"]);
+    const started = await runProgram(["start", ...open], { cwd: dir });
+    expect(started.stderr).toContain("there is no token that their clients could show (procedures)");
+    expect((await validate(dir, FREE, callProgram)).errors).toBe(0);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});

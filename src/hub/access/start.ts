@@ -32,3 +32,19 @@ export function mustHaveToken({ required, listen, guards, hasToken }: Start): vo
     },
   );
 }
+
+/** A module that serves. */
+interface Serving {
+  readonly name: string;
+  /** It comes with hrmr. A user's module of the same name decides itself who may use it. */
+  readonly isShipped: boolean;
+  /** Clients can call a service of it. */
+  readonly hasProcedures: boolean;
+}
+
+/** @returns what needs a token and is in use, for people: "procedures". Modules' own routes never need one */
+export function guardsOf(modules: readonly Serving[]): string[] {
+  const areCalled = modules.some(({ hasProcedures }) => hasProcedures);
+  const areHeard = modules.some(({ name, isShipped }) => name === "events" && isShipped);
+  return [...(areCalled ? ["procedures"] : []), ...(areHeard ? ["events"] : [])];
+}

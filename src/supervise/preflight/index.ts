@@ -12,7 +12,7 @@ import { controlRequest } from "../../control/client";
 import { controlPath } from "../../control/paths";
 import type { ServerStatus } from "../../observe/snapshot";
 import { Admission } from "../../server/connection/admission";
-import { mustHaveToken } from "../../hub/access/start";
+import { guardsOf, mustHaveToken } from "../../hub/access/start";
 import { readTokens, TOKENS_FILE } from "../../hub/access/token-file";
 import { isExpired, type TokenRecord } from "../../hub/access/tokens";
 import { canBind, noPrefork } from "../../system/bind";
@@ -23,7 +23,7 @@ import { Findings } from "./findings";
 import { wantedLocks } from "../takeover/holdings";
 import { lookAtControl, lookAtLock, lookAtLogFile } from "./files";
 import { checkListeners, type PresentServer } from "./listeners";
-import { checkModules } from "./modules";
+import { checkModules, type FoundModule } from "./modules";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -36,21 +36,18 @@ export async function preflight({ options, file, notes }: ResolvedConfig, env: E
   findings.ok("configuration", file ?? "there is no config file: defaults, environment and flags");
   for (const note of notes) findings.warn("configuration", note);
   const folders = await checkFolders(findings, options, env);
-  await checkSecrets(findings, options, folders.dataDir ?? "");
+  const tokens = await readAll(findings, options, folders.dataDir ?? "");
+  await checkSecrets(findings, options, tokens);
   const present = folders.stateDir === undefined ? null : await checkHoldings(findings, options, folders.stateDir, env);
   await checkListeners(findings, options, present);
   checkSizes(findings, options);
+  let modules: FoundModule[] = [];
   if (folders.modulesDir !== undefined) {
     const { modulesDir, hasModulesDir = false, staticDir = null } = folders;
-    await checkModules(findings, options, {
-      modulesDir,
-      hasModulesDir,
-      staticDir,
-      stateDir: "",
-      dataDir: "",
-      notes: [],
-    });
+    const places = { modulesDir, hasModulesDir, staticDir, stateDir: "", dataDir: "", notes: [] };
+    modules = await checkModules(findings, options, places);
   }
+  await checkAccess(findings, options, { modules, hasToken: tokens.length > 0 });
   return findings;
 }
 
@@ -78,21 +75,35 @@ async function checkFolders(findings: Findings, options: Options, env: Environme
   return found;
 }
 
-async function checkSecrets(findings: Findings, options: Options, dataDir: string): Promise<void> {
-  const { control, listen, tls, access } = options;
+/** @returns the tokens of clients that are not expired */
+async function readAll(findings: Findings, { access }: Options, dataDir: string): Promise<TokenRecord[]> {
   let tokens: TokenRecord[] = [];
   await findings.look("tokens", () => {
     const file = access.tokensFile ?? join(dataDir, TOKENS_FILE);
     const now = Date.now();
     tokens = readTokens(file).filter((token) => !isExpired(token, now));
-    mustHaveToken({
-      required: access.required,
-      listen: listen.flatMap((url) => parseListen(url) ?? []),
-      guards: [],
-      hasToken: tokens.length > 0,
-    });
     return tokens.length === 0 ? "" : `${tokens.length} in ${file}`;
   });
+  return tokens;
+}
+
+interface Guarded {
+  readonly modules: readonly FoundModule[];
+  readonly hasToken: boolean;
+}
+
+/** Finds a server that other machines reach, and that none of their clients could use. */
+async function checkAccess(findings: Findings, options: Options, { modules, hasToken }: Guarded): Promise<void> {
+  await findings.look("access", () => {
+    const listen = options.listen.flatMap((url) => parseListen(url) ?? []);
+    const guards = guardsOf(modules);
+    mustHaveToken({ required: options.access.required, listen, guards, hasToken });
+    return guards.length === 0 ? "" : `tokens guard ${guards.join(" and ")}`;
+  });
+}
+
+async function checkSecrets(findings: Findings, options: Options, tokens: readonly TokenRecord[]): Promise<void> {
+  const { control, listen, tls } = options;
   await findings.look("certificates", async () => {
     const contexts = await TlsContexts.load(tls);
     if (contexts !== null) for (const note of tlsNotes(contexts, listen)) findings.warn("certificates", note);

@@ -25,11 +25,15 @@ const NOBODY: Uplink = {
   events: () => undefined,
 };
 
-/** @param folders  where the modules are; nothing is written to its state folder */
-export async function checkModules(findings: Findings, options: Options, folders: Folders): Promise<void> {
+/**
+ * @param folders  where the modules are; nothing is written to its state folder
+ * @returns those that a start would load
+ */
+export async function checkModules(findings: Findings, options: Options, folders: Folders): Promise<FoundModule[]> {
+  let modules: FoundModule[] = [];
   await findings.look("modules", async () => {
     const warnings: string[] = [];
-    const modules = await inTemporaryFolder(async (stateDir) => {
+    modules = await inTemporaryFolder(async (stateDir) => {
       const found = await rehearseServer({
         options: structuredClone(options),
         folders: { ...folders, stateDir, dataDir: join(stateDir, "data"), notes: [] },
@@ -46,6 +50,7 @@ export async function checkModules(findings: Findings, options: Options, folders
     tellUnknown(findings, modules, options);
     return "built and loaded, each by itself; their setup and check were not run";
   });
+  return modules.filter(({ error }) => error === null);
 }
 
 /** Removes the folder in any case, even if a signal ends the process. */
@@ -75,23 +80,28 @@ function makeTemporaryFolder(): string {
 
 const STARTS = { server: ", starts in one process", process: ", starts in each process" } as const;
 
-type FoundModule = RehearsedModule & { readonly isShipped: boolean };
+export type FoundModule = RehearsedModule & { readonly isShipped: boolean };
 
 function tell(findings: Findings, module: FoundModule, use: readonly string[]): void {
-  const { name, source, isShipped, routes, background, tasks, takesHttp, error, isConflict } = module;
+  const { name, source, isShipped, routes, services, background, tasks, takesHttp, error, isConflict } = module;
   const check = `module ${name}`;
   const from = source === null ? "" : isShipped ? ", comes with hrmr" : `, ${displayPath(source)}`;
   if (takesHttp !== "")
     findings.warn(check, takesHttp, "Such requests never reach HTTP routes, middleware and the limits for HTTP.");
   const life = background === null ? "" : STARTS[background];
   if (error === null) {
+    const offered = services === 0 ? "" : `, ${counted(services, "service")}`;
     const due = tasks.map((task) => `; ${JSON.stringify(task.name)} is due ${dueText(task)}`).join("");
-    return findings.ok(check, `${routes} route${routes === 1 ? "" : "s"}${life}${from}${due}`);
+    return findings.ok(check, `${counted(routes, "route")}${offered}${life}${from}${due}`);
   }
   const code = use.includes(name) ? "MIDDLEWARE_MISSING" : isConflict ? "PREFIX_TAKEN" : "MODULE_FAILED";
   const hint =
     code === "MIDDLEWARE_MISSING" ? "A start would be refused." : "A start would leave it out and serve the others.";
   findings.error(check, { message: error, hint, code });
+}
+
+function counted(count: number, word: string): string {
+  return `${count} ${word}${count === 1 ? "" : "s"}`;
 }
 
 function dueText({ nextAtMs }: FoundModule["tasks"][number]): string {
