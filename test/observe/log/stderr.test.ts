@@ -4,9 +4,9 @@ import { resolve } from "node:path";
 const LOG_SOURCE = resolve(import.meta.dir, "../../../src/observe/log/log.ts");
 
 /** Logs to a piped stderr in a process of its own. `log` is its log. */
-function spawnLogger(code: string) {
+function spawnLogger(code: string, stdin: "ignore" | "pipe" = "ignore") {
   const source = `import { createLog } from ${JSON.stringify(LOG_SOURCE)};\nconst log = createLog();\n${code}`;
-  return Bun.spawn([process.execPath, "-e", source], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  return Bun.spawn([process.execPath, "-e", source], { stdin, stdout: "pipe", stderr: "pipe" });
 }
 
 const numbersOf = (text: string): number[] => [...text.matchAll(/ line (\d+) /g)].map((match) => Number(match[1]));
@@ -40,10 +40,16 @@ test("to a reader that is gone nothing is written, and the process goes on", asy
 
 test("a reader that never reads costs bounded memory, and is told how much it missed", async () => {
   const child = spawnLogger(
-    `for (let at = 0; at < 8000; at++) log.info("x".repeat(1000));\nconsole.log("done"); await Bun.sleep(1);`,
+    // It stays until its reader has it all: at its exit it would wait for a second only.
+    `for (let at = 0; at < 8000; at++) log.info("x".repeat(1000));\nconsole.log("done"); await Bun.stdin.text();`,
+    "pipe",
   );
   await child.stdout.getReader().read();
-  const text = await child.stderr.text();
+  let text = "";
+  for await (const chunk of child.stderr.pipeThrough(new TextDecoderStream())) {
+    text += chunk;
+    if (text.endsWith("nobody read stderr\n")) child.stdin?.end();
+  }
   const events = text.split("\n").filter((line) => line.includes(" info  x")).length;
   const missed = Number(/^\S{24} warn  (\d+) events were left out here: nobody read stderr$/m.exec(text)?.[1]);
   expect(missed).toBeGreaterThan(1000);
