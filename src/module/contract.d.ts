@@ -122,6 +122,12 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
    * under a time is short for it: `"every 10s": (context) => poll(context)`. Runs once a server, never beside itself.
    */
   schedule?: Record<string, Task<State, Config>>;
+  /**
+   * A program in any language answers messages and offers services: `{ command: ["python3", "bot.py"], protocol:
+   * "lines", routes: ["BOT "] }`. It runs as long as the version, and is started again when it ends. Not beside setup,
+   * check, handoff and dispose.
+   */
+  program?: ProgramOptions;
   /** Runs before the module's own `fetch` routes and the upgrades of its WebSocket routes, in this order. */
   use?: Middleware<State, Config>[];
   /**
@@ -496,6 +502,24 @@ export interface ServiceContext<State = unknown, Config = Settings> extends Modu
   readonly identity: string | null;
   /** Aborted when nobody waits for the result any more: a caller gave up, or the time is over. */
   readonly signal: AbortSignal;
+}
+
+export interface ProgramOptions {
+  /** The program and its arguments, run in the folder of the module's file. A change of its own files reloads it. */
+  command: readonly string[];
+  /**
+   * "lines": a message is a line to the program, and its next line is the reply; one at a time. "json-rpc": JSON-RPC
+   * 2.0, a message a line, both ways; many at a time.
+   */
+  protocol: "lines" | "json-rpc";
+  /** Keys of raw routes, framed by lines: "BOT ". With JSON-RPC, a message calls the program's method "message". */
+  routes?: readonly string[];
+  /** Services, with JSON-RPC: names of the program's methods. */
+  services?: readonly string[];
+  /** From a message to its answer. In milliseconds. Default 30000, or the module's `timeouts.handlerMs`. 0: no limit. */
+  timeoutMs?: number;
+  /** Shown by HELP. */
+  description?: string;
 }
 
 /** A task of a schedule: a function under a time ("every 10s", "0 3 * * *", "@daily"), or an object. */

@@ -62,7 +62,8 @@ export class Generation implements RouteOwner {
     this.needs = module.shape.needs;
     const { routes, services, handlers, tasks } = module.shape;
     const places = new Set([...routes, ...services, ...handlers, ...tasks].map(({ spec: { run } }) => run));
-    this.needsMain = middleware !== null || places.has("inline") || this.life?.host === "main";
+    const hasProgram = module.shape.definition?.program !== undefined;
+    this.needsMain = middleware !== null || hasProgram || places.has("inline") || this.life?.host === "main";
     this.needsPool = places.has("pool");
     this.needsProcess = places.has("process") || this.life?.host === "process";
     this.routes = routes.map((route) => this.#bindRoute(route));

@@ -11,7 +11,7 @@ import { catchPrints, moduleConsole } from "../../module/graph/console";
 import { SharedStore } from "../../module/graph/shared";
 import { errorData, kindOfError, type LogFields } from "../../observe/log/fields";
 import { showValue } from "../../observe/log/format";
-import { LineBudget } from "../process/output";
+import { LineBudget } from "../../observe/log/output";
 import type { LoadSpec } from "../../module/version";
 import type { HandoffFile, StoredState } from "../process/handoff-file";
 import {

@@ -11,7 +11,7 @@ import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "../remote/messag
 import type { OpenPlace, Place, PlaceOwner, PlaceFacts } from "../remote/place";
 import { ProcessChannel } from "./channel";
 import { MAX_MEMORY_MB, MemoryWatch } from "./memory";
-import { LineBudget, readLines } from "./output";
+import { LineBudget, readLines } from "../../observe/log/output";
 import type { LoadSpec } from "../../module/version";
 import { outerEnvironment } from "../../system/environment";
 import { mapShared, openSharedFile } from "./shared-file";

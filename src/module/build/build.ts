@@ -12,6 +12,7 @@ import { linksOfBuild, noteInputs, type BuildGraph, type InputSet, type Signatur
 import { findKeptBuild, keepBuild } from "./kept-build";
 import { type Import, leadsTo } from "./links";
 import { transpilePlain } from "./plain";
+import { withProgramFiles } from "./program-files";
 import { type Prebuilt, prebuiltOf, type SourceMap, toPrebuilt } from "./prebuilt";
 import { followAgain, forgetFoldersOf, refreshView, rememberView } from "./resolver-view";
 
@@ -75,9 +76,11 @@ export async function buildModule(file: ModuleFile, options: BuildOptions, isExa
   noteNow();
   const startedAt = Date.now();
   const startedMs = performance.now();
-  const bundle: Bundle = isC(file.file)
+  const made: Bundle = isC(file.file)
     ? bundleC(file, options)
     : ((isExact ? null : bundlePlain(file)) ?? (await bundleModule(file, options)));
+  const { text, files } = isC(file.file) ? { text: made.text, files: [] } : withProgramFiles(made.text, file.file);
+  const bundle = files.length === 0 ? made : { ...made, text, externals: [...made.externals, ...files] };
   const hash = hashOf(bundle.text);
   const path = join(options.stateDir, "bundles", file.name, `${hash}.js`);
   writeBundle(options.stateDir, path, bundle.text);

@@ -37,7 +37,8 @@ export function remoteShapeOf(shape: ModuleShape): RemoteShape {
   for (const { spec, framing } of routes)
     if (spec.run === "process" && typeof framing !== "function") told.push({ spec, framing });
   const areOthersThere = [...services, ...handlers, ...tasks].every(({ spec }) => spec.run === "process");
-  const isWhole = middleware === null && told.length === routes.length && areOthersThere && life?.host !== "main";
+  const isElsewhere = middleware === null && shape.definition.program === undefined;
+  const isWhole = isElsewhere && told.length === routes.length && areOthersThere && life?.host !== "main";
   const parts = {
     routes: isWhole ? told : [],
     services: isWhole ? services.map(({ spec }) => spec) : [],

@@ -17,8 +17,15 @@ export const LIFE_OPTIONS = ["background", "needs"];
  * Whether a module has something to do besides answering messages, so that it may have no routes. This is the only place
  * that decides it.
  */
-export function hasWork({ start, services, on, schedule }: Fields, hasMiddleware: boolean): boolean {
-  return hasMiddleware || start !== undefined || isFilled(services) || isFilled(on) || isFilled(schedule);
+export function hasWork({ start, services, on, schedule, program }: Fields, hasMiddleware: boolean): boolean {
+  return (
+    hasMiddleware ||
+    start !== undefined ||
+    isFilled(services) ||
+    isFilled(on) ||
+    isFilled(schedule) ||
+    program !== undefined
+  );
 }
 
 function isFilled(named: unknown): boolean {

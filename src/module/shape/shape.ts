@@ -8,6 +8,7 @@ import { composeUse } from "./middleware";
 import type { RouteKind, RouteSpec, RunsOn, WebSocketSpec } from "../route";
 import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shapeError, shown, type Wrong } from "./errors";
 import { hostSettings, NO_SETTINGS, type HostSettings } from "./settings";
+import { withProgram } from "./program";
 import { readSchedule, type ShapedTask } from "./schedule";
 import { readServices, type ShapedService } from "./services";
 import { readWebSocket } from "./websocket";
@@ -55,6 +56,7 @@ const MODULE_OPTIONS = [
   "services",
   "on",
   "schedule",
+  "program",
   "reload",
   "unavailable",
   ...HOOKS,
@@ -93,11 +95,12 @@ export function readShape(
     return readShape(name, { routes: {}, middleware: named }, undefined, config);
   if (exported === undefined) throw shapeError(name, `there is no default export. Write ${EXAMPLE}`);
   if (!isObject(exported)) throw shapeError(name, `the default export is ${kindOf(exported)}. Write ${EXAMPLE}`);
-  const definition = isApp(exported) ? appDefinition(name, exported) : exported;
-  const middleware = readMiddleware(name, definition, named);
-  checkDefinition(name, definition, hasWork(definition, middleware !== null));
-  const use = readUse(name, definition.use);
   const settings = hostSettings(config);
+  const written = isApp(exported) ? appDefinition(name, exported) : exported;
+  const middleware = readMiddleware(name, written, named);
+  checkDefinition(name, written, hasWork(written, middleware !== null));
+  const definition = withProgram(name, written, settings);
+  const use = readUse(name, definition.use);
   const routes = Object.entries((definition.routes ?? {}) as Fields).map(([key, route], index) =>
     behindUse(use, readRoute(name, key, route, index, settings)),
   );

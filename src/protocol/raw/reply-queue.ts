@@ -7,6 +7,7 @@ import { type Caller, countError, failCall, handlerMs } from "../../host/inline"
 import { HandlerTimeoutError, HostBusyError, UnavailableError } from "../../host/errors";
 import type { CallHandle, RemoteCallOwner } from "../../host/remote/call";
 import type { Reply, Session } from "../../module/contract";
+import { ProgramError } from "../../module/program/error";
 import type { BoundRoute } from "../../module/route";
 import { byteLength } from "../access";
 import type { RawMessage } from "./message";
@@ -186,6 +187,7 @@ export function failRaw(dispatch: Dispatch, route: BoundRoute, caller: Caller, e
     return "ERR busy\n";
   }
   failCall(dispatch, route, caller, error);
+  if (error instanceof ProgramError) return `ERR ${error.message.replaceAll(/[\r\n]+/g, " ")}\n`;
   return error instanceof HandlerTimeoutError
     ? `ERR ${timeoutText(route, handlerMs(dispatch, route))}\n`
     : `ERR ${quoteKey(route)} failed\n`;

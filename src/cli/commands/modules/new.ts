@@ -21,19 +21,23 @@ const args = {
   name: argument("The module's name: letters, digits, - and _, a letter first", { required: true }),
   modules: valueFlag("dir", "Folder of the modules. Default: the project's"),
   c: switchFlag("A module in C, and hrmr.h for editors. Default: in TypeScript"),
+  program: switchFlag("A program in Python, and the module that runs it"),
 } as const satisfies Flags;
 
 export const newCommand = defineCommand({
   meta: { name: "new", description: "Add a module to the project" },
   args,
-  async run({ args: { name, modules, c } }) {
+  async run({ args: { name, modules, c, program } }) {
     checkName(name);
     const { folder } = await modulesFolder(modules);
     checkFolder(folder);
     const taken = readdirSync(folder).find((entry) => isModuleOf(name, entry));
+    if (c === true && program === true)
+      throw usageError("BAD_VALUE", "--c and --program exclude each other.", "Leave one out.");
     const file = `${name}${c === true ? ".c" : ".ts"}`;
     const path = join(folder, file);
-    if (taken !== undefined || !writeNewFile(path, c === true ? moduleInC(name) : moduleText(name))) {
+    const text = c === true ? moduleInC(name) : program === true ? programModule(name) : moduleText(name);
+    if (taken !== undefined || !writeNewFile(path, text)) {
       const there = relative(process.cwd(), join(folder, taken ?? file));
       throw new UserError(`There is a module "${name}" already: ${there}.`, {
         code: "MODULE_EXISTS",
@@ -44,6 +48,7 @@ export const newCommand = defineCommand({
       c === true && writeNewFile(join(folder, HEADER), readFileSync(assetPath("src/module/hrmr.h"), "utf8"))
         ? [HEADER]
         : [];
+    if (program === true && writeNewFile(join(folder, `${name}.py`), programText(name))) written.push(`${name}.py`);
     for (const name of [file, ...written]) console.log(`wrote  ${relative(process.cwd(), join(folder, name))}`);
     console.log(
       `\nNext:\n  hrmr reload             # a running server takes it in\n  hrmr send '${routeKey(name)}bob'`,
@@ -113,5 +118,25 @@ export default defineModule({
     },
   },
 });
+`;
+}
+
+function programModule(name: string): string {
+  return `import { defineModule } from "hrmr";
+
+export default defineModule({
+  // A line that begins with "${routeKey(name)}" goes to the program; its next line is the reply.
+  program: { command: ["python3", "${name}.py"], protocol: "lines", routes: ["${routeKey(name)}"] },
+});
+`;
+}
+
+function programText(name: string): string {
+  return `"""One line in, one line out. print(..., file=sys.stderr) writes to the server's log."""
+import sys
+
+for line in sys.stdin:
+    name = line.rstrip("\\n")[${routeKey(name).length}:]
+    print(f"Hello, {name}", flush=True)
 `;
 }
