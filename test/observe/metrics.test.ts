@@ -314,6 +314,21 @@ describe("the text for Prometheus", () => {
       live: generation(1, counted(1)),
       process: { pid: 3, memoryBytes: 40_000_000, restarts: 0, state: "running" },
       life: { state: "started", error: null, nextTryAt: null },
+      tasks: [
+        {
+          name: "tidy",
+          when: "every 10s",
+          timeZone: null,
+          catchUp: false,
+          description: "",
+          isRunning: false,
+          nextAt: last.at,
+          last: { at: last.at, why: "due", durationMs: 1, error: null },
+          runs: 1,
+          failures: 0,
+          skipped: 0,
+        },
+      ],
     });
     const metrics = readExposition(
       metricsText(INFO, [
@@ -322,6 +337,10 @@ describe("the text for Prometheus", () => {
           reloads,
           blocked: [{ module: "greet", count: 1, longestMs: 2, totalMs: 2 }],
           services: [{ caller: "greet", callee: "kv.get", calls: 1, errors: 0, totalSeconds: 1 }],
+          events: {
+            emitters: [{ module: "greet", emitted: 1 }],
+            subscribers: [{ module: "greet", topic: "user.*", subscribers: 1, delivered: 1, dropped: 0, errors: 0 }],
+          },
         }),
       ]),
     );
