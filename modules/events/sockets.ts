@@ -16,6 +16,9 @@ interface Feed {
   ended: Promise<void>;
 }
 
+/** Events in one write. */
+const MAX_TOGETHER = 100;
+
 /** By key: what the sockets' own topic is named. */
 type Feeds = Map<string, Feed>;
 
@@ -90,9 +93,18 @@ export class SocketFeeds {
 
   /** Ends with its version, or with the last socket. */
   async #read(key: string, feed: Feed, subscription: Subscription): Promise<void> {
-    for await (const event of subscription) {
-      if (this.#gate.lets(event)) this.#publish(key, JSON.stringify(event), { onlyHere: true });
+    let texts: string[] = [];
+    const flush = (): void => {
+      if (texts.length > 0) this.#publish(key, texts, { onlyHere: true });
+      texts = [];
       feed.position = subscription.position;
+    };
+    for await (const event of subscription) {
+      if (!this.#gate.lets(event)) continue;
+      // The events of one turn of the loop leave in one write for each socket.
+      if (texts.push(JSON.stringify(event)) === 1) setImmediate(flush);
+      else if (texts.length === MAX_TOGETHER) flush();
     }
+    flush();
   }
 }

@@ -744,12 +744,13 @@ export interface ModuleContext<State = unknown, Config = Settings> {
   /**
    * Sends to every WebSocket of this module that is subscribed to the topic. On the main thread only.
    *
+   * @param data    a list: several messages, which each socket gets in one write
    * @param options `onlyHere`: only to those of this process of the server. Default false
    * @returns bytes taken; -1 if some wait for their client to read; 0 if nobody is subscribed, or all dropped it
    */
   publish(
     topic: string,
-    data: string | ArrayBufferLike | ArrayBufferView,
+    data: string | ArrayBufferLike | ArrayBufferView | readonly (string | ArrayBufferLike | ArrayBufferView)[],
     options?: { readonly onlyHere?: boolean },
   ): number;
 }

@@ -4,7 +4,7 @@
  */
 import { type Routing, socketRoute, type WebSocketBound } from "../routing";
 import type { Dispatch } from "../wire";
-import { type Outgoing, prepare } from "./outgoing";
+import { type Outgoing, OutgoingBatch, prepare } from "./outgoing";
 import type { FrameSender } from "./sender";
 
 /** A WebSocket among those of its route. Gets changes of its handlers. */
@@ -47,7 +47,7 @@ class ModuleSockets {
   }
 
   /** To those of this process. @returns as ServerWebSocket.publish */
-  publish(topic: string, message: Outgoing, except: FrameSender | null): number {
+  publish(topic: string, message: Outgoing | OutgoingBatch, except: FrameSender | null): number {
     const subscribers = this.#topics.get(topic);
     if (subscribers === undefined) return 0;
     let result = 0;
@@ -173,9 +173,12 @@ export class SocketHub {
 
   /** @returns as ModuleContext.publish */
   publish(module: string, topic: string, data: unknown, options?: { readonly onlyHere?: boolean }): number {
-    const message = prepare(data, undefined);
-    if (options?.onlyHere !== true) this.tellOthers(module, topic, message.data);
-    return this.#modules.get(module)?.publish(topic, message, null) ?? 0;
+    const messages = (Array.isArray(data) ? data : [data]).map((each: unknown) => prepare(each, undefined));
+    if (options?.onlyHere !== true) for (const { data: each } of messages) this.tellOthers(module, topic, each);
+    const [message] = messages;
+    if (message === undefined) return 0;
+    const all = messages.length === 1 ? message : new OutgoingBatch(messages);
+    return this.#modules.get(module)?.publish(topic, all, null) ?? 0;
   }
 
   /** Sends another process's published message to the sockets of this one. */

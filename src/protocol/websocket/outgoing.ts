@@ -39,6 +39,28 @@ export class Outgoing {
   }
 }
 
+/** Several messages for any number of sockets, each of which gets them in one write. */
+export class OutgoingBatch {
+  readonly bytes: number;
+  readonly #messages: readonly Outgoing[];
+  /** By window. */
+  readonly #frames = new Map<number, Buffer>();
+
+  constructor(messages: readonly Outgoing[]) {
+    this.#messages = messages;
+    this.bytes = messages.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** @returns the frames of all. @param windowBits  0: the peer does not inflate */
+  frame(windowBits: number): Buffer {
+    const known = this.#frames.get(windowBits);
+    if (known !== undefined) return known;
+    const frames = Buffer.concat(this.#messages.map((message) => message.frame(windowBits)));
+    this.#frames.set(windowBits, frames);
+    return frames;
+  }
+}
+
 /** A message's frame, uncompressed. */
 export function plainFrame(data: string | Uint8Array): Buffer {
   return typeof data === "string" ? encodeText(data) : encodeFrame(FIN | BINARY, data);

@@ -6,7 +6,7 @@ import type { WebSocketBound } from "../routing";
 import type { Wire } from "../wire";
 import type { Deflate } from "./deflate";
 import { encodeBinaryAt, encodeFrame, encodeTextAt, FIN, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, PONG } from "./frames";
-import { type Outgoing, plainFrame } from "./outgoing";
+import { type Outgoing, type OutgoingBatch, plainFrame } from "./outgoing";
 
 /** Above this much unsent, pongs wait, and only the latest one is sent (section 5.5.3). In bytes. */
 const MAX_BEFORE_PONG_BYTES = 65_536;
@@ -41,7 +41,7 @@ export class FrameSender {
   }
 
   /** @returns as ServerWebSocket.send */
-  sendMessage(message: Outgoing): number {
+  sendMessage(message: Outgoing | OutgoingBatch): number {
     return this.sendFrame(message.frame(this.#windowBits), message.bytes);
   }
 
