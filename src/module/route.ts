@@ -38,6 +38,8 @@ export interface ServiceSpec {
   readonly isPublic: boolean;
   /** AI agents may call it. */
   readonly isMcpTool: boolean;
+  /** Its input has a schema, but none that can be written as JSON Schema. */
+  readonly isUndescribed: boolean;
   /** JSON Schema (draft 2020-12). null: there is none. */
   readonly input: Readonly<Record<string, unknown>> | null;
   readonly output: Readonly<Record<string, unknown>> | null;
@@ -120,6 +122,8 @@ export interface BoundRoute extends RouteSpec {
   readonly generation: RouteOwner;
   /** True while the module is being replaced (reload: "exclusive"): answer `generation.unavailable`, or a 503. */
   readonly isUnavailable: boolean;
+  /** Writes the refusal of a raw message that is too long or incomplete, in the route's own form. Default: a line of ERR */
+  readonly refusal?: (why: string) => string;
 }
 
 /**

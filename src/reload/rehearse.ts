@@ -9,6 +9,7 @@ import { prepare } from "./prepare";
 import { EVERYTHING } from "./order";
 import { beginRun, type Failure, type Run } from "./state";
 import { type BoundTask, takesHttpText } from "../module/route";
+import type { Generation } from "../module/generation";
 import { parseWhen } from "../module/shape/when";
 
 /** A module that a start would load, or would fail to load. */
@@ -26,6 +27,8 @@ export interface RehearsedModule {
   readonly tasks: readonly { readonly name: string; readonly when: string; readonly nextAtMs: number | null }[];
   /** The words of `takesHttpText`. */
   readonly takesHttp: string;
+  /** Procedures with a schema that cannot be written as JSON Schema. */
+  readonly undescribed: readonly string[];
   /** Why it cannot be loaded: cause, position and code frame, in several lines. null: it can. */
   readonly error: string | null;
   /** It claims another module's routes. */
@@ -64,6 +67,7 @@ function listModules({ files, candidates, failures }: Run, timeZone: string | nu
       background: generation?.life?.background ?? null,
       tasks: [...(generation?.tasks.values() ?? [])].map((task) => nextOf(task, timeZone)),
       takesHttp: takesHttpText(routes),
+      undescribed: undescribedOf(generation),
       ...reasonOf(failures.get(name)),
     };
   });
@@ -79,9 +83,15 @@ function listModules({ files, candidates, failures }: Run, timeZone: string | nu
       background: null,
       tasks: [],
       takesHttp: "",
+      undescribed: [],
       ...reasonOf(failure),
     })),
   ];
+}
+
+function undescribedOf(generation: Generation | undefined): string[] {
+  const services = [...(generation?.services.values() ?? [])].map(({ service }) => service);
+  return services.filter(({ isPublic, isUndescribed }) => isPublic && isUndescribed).map(({ name }) => name);
 }
 
 function nextOf({ task: { name, when, timeZone } }: BoundTask, zone: string | null): RehearsedModule["tasks"][number] {

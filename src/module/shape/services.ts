@@ -47,6 +47,7 @@ function readService(
   if (typeof options.call !== "function") throw wrong(`: "call" is ${kindOf(options.call)}, and must be a function`);
   const input = readSchema(wrong, "input", options.input);
   const output = readSchema(wrong, "output", options.output);
+  const described = jsonSchemaOf(input, "input");
   const spec: ServiceSpec = {
     name,
     index,
@@ -55,7 +56,8 @@ function readService(
     description: readText(wrong, "description", options.description),
     isPublic: readFlag(wrong, "public", options.public),
     isMcpTool: readFlag(wrong, "mcp", options.mcp),
-    input: jsonSchemaOf(input, "input"),
+    isUndescribed: input !== null && described === null,
+    input: described,
     output: jsonSchemaOf(output, "output"),
   };
   // As a method of its definition, since it may use `this`.

@@ -292,9 +292,9 @@ export class Intake {
     )
       length = arrived;
     if ((length === NEED_MORE ? arrived : length) > limit)
-      return this.#refuseMessage(`ERR message over ${limit} bytes\n`);
+      return this.#refuseMessage(refusal(route, `message over ${limit} bytes`));
     if (length === NEED_MORE || length > arrived) {
-      if (this.#connection.hasEnded) return this.#refuseMessage("ERR message incomplete\n");
+      if (this.#connection.hasEnded) return this.#refuseMessage(refusal(route, "message incomplete"));
       this.#hold(bytes, at, route.kind === "command" ? "quiet" : "message");
       (this.#held as unknown as HeldBytes).scanned = arrived;
       return STOP;
@@ -421,11 +421,10 @@ export class Intake {
     if (this.#held === null) return;
     const bytes = this.#held.view();
     if (this.#speaksHttp) return void this.#refuseRequest(TOO_SLOW, bytes, 0);
-    const isBound = this.#dispatch.routing.table.matchBytes(bytes, 0, true) !== NO_MATCH;
+    const route = this.#dispatch.routing.table.matchBytes(bytes, 0, true);
     this.#dispatch.counters.errors++;
-    this.#refuseMessage(
-      isBound ? `ERR message incomplete after ${this.#dispatch.timeouts.requestMs} ms\n` : noModuleError(bytes),
-    );
+    const why = `message incomplete after ${this.#dispatch.timeouts.requestMs} ms`;
+    this.#refuseMessage(route === NO_MATCH || route === NEED_MORE ? noModuleError(bytes) : refusal(route, why));
   }
 
   /** The wait is over. The bytes so far choose the route now; later bytes cannot make a longer key fit. */
@@ -436,4 +435,8 @@ export class Intake {
     this.#connection.enter("settled");
     this.#route(held.view(), true);
   }
+}
+
+function refusal(route: BoundRoute, why: string): string {
+  return route.refusal?.(why) ?? `ERR ${why}\n`;
 }

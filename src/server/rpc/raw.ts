@@ -10,7 +10,8 @@ import type { RawMessage } from "../../protocol/raw/message";
 import type { Talk, Talker, TalkLine } from "../../protocol/raw/talk";
 import { nextTurn, WriteTurns } from "../../protocol/turns";
 
-const OVER_UDP = `${failureText(null, invalidRequest("procedures are not called over UDP"))}\n`;
+const refusal = (why: string): string => `${failureText(null, invalidRequest(why))}\n`;
+const OVER_UDP = refusal("procedures are not called over UDP");
 
 export function rawRoutes(procedures: Procedures): BoundRoute[] {
   const talker: Talker<RawTalk> = { begin: (line) => new RawTalk(procedures, line) };
@@ -32,6 +33,7 @@ export function rawRoutes(procedures: Procedures): BoundRoute[] {
     handler: handler as unknown as BoundRoute["handler"],
     generation: OWN_ROUTES,
     isUnavailable: false,
+    refusal,
   }));
 }
 

@@ -83,11 +83,18 @@ const STARTS = { server: ", starts in one process", process: ", starts in each p
 export type FoundModule = RehearsedModule & { readonly isShipped: boolean };
 
 function tell(findings: Findings, module: FoundModule, use: readonly string[]): void {
-  const { name, source, isShipped, routes, services, background, tasks, takesHttp, error, isConflict } = module;
+  const { name, source, isShipped, routes, services, background, tasks, takesHttp, undescribed, error, isConflict } =
+    module;
   const check = `module ${name}`;
   const from = source === null ? "" : isShipped ? ", comes with hrmr" : `, ${displayPath(source)}`;
   if (takesHttp !== "")
     findings.warn(check, takesHttp, "Such requests never reach HTTP routes, middleware and the limits for HTTP.");
+  if (undescribed.length > 0)
+    findings.warn(
+      check,
+      `the schema of ${undescribed.join(", ")} cannot be written as JSON Schema: clients do not see the input`,
+      "Take a library that writes it, such as zod (not zod/mini), and no transformation.",
+    );
   const life = background === null ? "" : STARTS[background];
   if (error === null) {
     const offered = services === 0 ? "" : `, ${counted(services, "service")}`;

@@ -1,0 +1,128 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { readTokens, TOKENS_FILE, writeTokens } from "../../../src/hub/access/token-file";
+import { hashOf, makeToken } from "../../../src/hub/access/tokens";
+import { type Hub, moduleSource, shareHub } from "../../support/hub";
+import { runProgram } from "../../support/program";
+import { until } from "../../support/until";
+
+const withServer = shareHub({
+  "hrmr.json": '{ "access": { "required": true }, "limits": { "maxMessageBytes": 2000 } }',
+  "modules/bank.ts": moduleSource(`{ services: {
+    who: { public: true, call: (_, { identity }) => identity },
+    close: { public: true, call: () => "closed" },
+    hidden: () => "",
+  } }`),
+});
+
+/** @returns the new token */
+async function addToken(hub: Hub, name: string, ...scopes: string[]): Promise<string> {
+  const token = makeToken();
+  const file = join(hub.dir, "data", TOKENS_FILE);
+  const record = {
+    name,
+    hash: hashOf(token).toString("hex"),
+    scopes,
+    created: new Date().toISOString(),
+    expires: null,
+  };
+  writeTokens(file, [...readTokens(file).filter((each) => each.name !== name), record]);
+  await until(`the server knows the token ${name}`, async () => (await hub.ask(`AUTH ${token}\n`)).startsWith("OK"));
+  return token;
+}
+
+const WHO = '{"jsonrpc":"2.0","method":"bank.who","id":1}';
+
+function post(hub: Hub, path: string, body: string, token?: string): Promise<Response> {
+  const headers = { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
+  return fetch(`${hub.url}${path}`, { method: "POST", headers, body });
+}
+
+test("without a token no procedure is called, and none is named", () =>
+  withServer(async (hub) => {
+    const needed = "a token is needed";
+    for (const name of ["bank.who", "bank.hidden", "no.where", "rpc.discover"]) {
+      const line = `{"jsonrpc":"2.0","method":"${name}","id":1}`;
+      expect(JSON.parse(await hub.ask(`${line}\n`))).toMatchObject({ error: { code: -32001, message: needed }, id: 1 });
+      expect((await post(hub, "/rpc", line)).status).toBe(401);
+      expect((await post(hub, `/rpc/${name}`, "")).status).toBe(401);
+      expect(await hub.ask(`CALL ${name}\n`)).toBe(`ERR UNAUTHENTICATED ${needed}\n`);
+    }
+    const { paths } = (await (await fetch(`${hub.url}/openapi.json`)).json()) as { paths: object };
+    expect(paths).toEqual({});
+  }));
+
+test("a token's scopes say which procedures its client calls and sees, over every protocol", () =>
+  withServer(async (hub) => {
+    const token = await addToken(hub, "teller", "rpc:bank.who");
+    const close = WHO.replace("who", "close");
+    const lines = (await hub.ask(`AUTH ${token}\n${WHO}\n${close}\nCALL bank.who\n`)).split("\n");
+    expect(lines[0]).toBe("OK teller");
+    expect(lines[1]).toBe('{"jsonrpc":"2.0","result":"teller","id":1}');
+    expect(JSON.parse(lines[2] ?? "")).toMatchObject({ error: { code: -32001, data: { code: "FORBIDDEN" } } });
+    expect(lines[3]).toBe('"teller"');
+    expect(await (await post(hub, "/rpc", WHO, token)).json()).toMatchObject({ result: "teller" });
+    expect((await post(hub, "/rpc", close, token)).status).toBe(403);
+    expect(await (await post(hub, "/rpc/bank.who", "", token)).json()).toBe("teller");
+    expect((await post(hub, "/rpc/bank.close", "", token)).status).toBe(403);
+    const discovered = await (await post(hub, "/rpc", WHO.replace("bank.who", "rpc.discover"), token)).json();
+    expect(discovered).toMatchObject({ result: { methods: [{ name: "bank.who" }] } });
+    const socket = new WebSocket(`${hub.url.replace("http", "ws")}/rpc`, ["hrmr", `hrmr.token.${token}`]);
+    const got: unknown[] = [];
+    socket.onmessage = ({ data }) => got.push(JSON.parse(data as string));
+    await new Promise((resolve) => (socket.onopen = resolve));
+    socket.send(`[${WHO},${close.replace('"id":1', '"id":2')}]`);
+    await until("the answer is there", () => got.length > 0);
+    socket.close();
+    expect(got).toMatchObject([[{ result: "teller" }, { error: { code: -32001 } }]]);
+  }));
+
+test("a token that is revoked ends what its connection may do", () =>
+  withServer(async (hub) => {
+    const token = await addToken(hub, "leaver", "rpc:*");
+    const client = await hub.connect();
+    await client.send(`AUTH ${token}\n${WHO}\n`);
+    await client.waitFor('"result":"leaver"');
+    const file = join(hub.dir, "data", TOKENS_FILE);
+    writeTokens(
+      file,
+      readTokens(file).filter(({ name }) => name !== "leaver"),
+    );
+    await until("the connection is nobody's", async () => {
+      await client.send(`${WHO}\n`);
+      await client.waitFor(/\n$/);
+      return client.text.includes("-32001");
+    });
+  }));
+
+test("a line that is too long is refused in JSON, and a fresh client is served", () =>
+  withServer(async (hub) => {
+    const token = await addToken(hub, "fresh", "rpc:*");
+    expect(JSON.parse(await hub.ask(`{"jsonrpc":"2.0","method":"${"x".repeat(3000)}","id":1}\n`))).toMatchObject({
+      error: { code: -32600, message: expect.stringContaining("2000 bytes") },
+      id: null,
+    });
+    expect(await hub.ask(`AUTH ${token}\n${WHO}\n`)).toContain('"result":"fresh"');
+  }));
+
+test("a server with procedures that other machines reach does not start without a token", () =>
+  withServer(async (hub) => {
+    const dir = `${hub.dir}/data/open`;
+    hub.write("data/open/modules/bank.ts", moduleSource("{ services: { who: { public: true, call: () => 1 } } }"));
+    const { exitCode, stderr } = await runProgram(["start", "--listen", "tcp://0.0.0.0:0"], { cwd: dir });
+    expect([exitCode, stderr]).toEqual([1, expect.stringContaining("(procedures)")]);
+    const validated = await runProgram(["validate", "--listen", "tcp://0.0.0.0:0"], { cwd: dir });
+    expect([validated.exitCode, validated.stdout + validated.stderr]).toEqual([
+      1,
+      expect.stringContaining("(procedures)"),
+    ]);
+  }));
+
+test("hrmr validate tells of a schema that clients cannot see", () =>
+  withServer(async (hub) => {
+    const dir = `${hub.dir}/data/mini`;
+    const source = `{ services: { who: { public: true, input: z.object({ a: z.string() }), call: () => 1 } } }`;
+    hub.write("data/mini/modules/bank.ts", `import * as z from "zod/mini";\n${moduleSource(source)}`);
+    const { stdout, stderr } = await runProgram(["validate"], { cwd: dir });
+    expect(stdout + stderr).toContain("the schema of who cannot be written as JSON Schema");
+  }));
