@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { moduleSource, shareHub } from "../../support/hub";
+import { connectRaw } from "../../support/raw-client";
 import { until } from "../../support/until";
 
 const withServer = shareHub({
@@ -7,8 +8,9 @@ const withServer = shareHub({
 import { defineModule, ServiceError } from "hrmr";
 import { z } from "zod";
 let ended = 0;
+let made = 0;
 export default defineModule({
-  routes: { "PING": () => "PONG\\n", "ENDED": () => ended + "\\n" },
+  routes: { "PING": () => "PONG\\n", "ENDED": () => ended + "\\n", "MADE": () => made + "\\n" },
   services: {
     echo: { public: true, input: z.looseObject({ text: z.string().optional() }), call: (input) => input },
     caller: { public: true, call: (_, { caller, identity }) => ({ caller, identity }) },
@@ -20,6 +22,7 @@ export default defineModule({
     cycle: { public: true, call: () => { const a = {}; a.self = a; return a; } },
     nothing: { public: true, call: () => undefined },
     count: { public: true, call: async function* ({ to }) { try { for (let i = 1; i <= to; i++) yield i; } finally { ended++; } } },
+    flood: { public: true, call: async function* () { try { for (;;) { made++; yield "x".repeat(65536); } } finally { ended++; } } },
     hidden: (input) => input,
   },
 });
@@ -64,6 +67,54 @@ test("a client that has left ends its calls", () =>
     await client.waitFor("PONG\n");
     client.close();
     await until("the call has ended", async () => Number(await hub.ask("ENDED\n")) > before);
+  }));
+
+test("an endless result waits for a client that does not read, and ends with it", () =>
+  withServer(async (hub) => {
+    const before = Number(await hub.ask("ENDED\n"));
+    const client = await connectRaw(hub.port);
+    client.write('{"jsonrpc":"2.0","method":"bank.flood","id":1}\n');
+    await client.waitFor("$/next");
+    client.pause();
+    let last = -1;
+    await until("nothing more is made", async () => {
+      const made = Number(await hub.ask("MADE\n"));
+      await Bun.sleep(50);
+      return made === last || ((last = made), false);
+    });
+    expect(last).toBeLessThan(1000);
+    client.terminate();
+    await until("the result has ended", async () => Number(await hub.ask("ENDED\n")) === before + 1);
+  }));
+
+test("a client has at most 1,000 calls under way, and a fresh one is served", () =>
+  withServer(async (hub) => {
+    const client = await hub.connect();
+    const lines = Array.from({ length: 1001 }, (_, id) => `{"jsonrpc":"2.0","method":"bank.slow","id":${id}}\n`);
+    await client.send(lines.join(""));
+    expect(JSON.parse(await client.waitFor(/\n/))).toMatchObject({
+      error: { code: -32003, data: { code: "BUSY" } },
+      id: 1000,
+    });
+    expect(await hub.ask('{"jsonrpc":"2.0","method":"bank.caller","id":1}\n')).toContain('"result"');
+    const before = Number(await hub.ask("ENDED\n"));
+    client.close();
+    await until("its calls have ended", async () => Number(await hub.ask("ENDED\n")) === before + 1000);
+  }));
+
+test("a call in flight goes on over a reload of its module, and the next one gets the new version", () =>
+  withServer(async (hub) => {
+    const source = (text: string) =>
+      moduleSource(`{ services: { get: { public: true, call: async ({ ms }) => (await Bun.sleep(ms), "${text}") } } }`);
+    hub.write("modules/swapped.ts", source("old"));
+    expect(await hub.ask("RELOAD")).toStartWith("OK");
+    const client = await hub.connect();
+    await client.send('{"jsonrpc":"2.0","method":"swapped.get","params":{"ms":500},"id":1}\n');
+    hub.write("modules/swapped.ts", source("new"));
+    expect(await hub.ask("RELOAD")).toStartWith("OK");
+    await client.send('{"jsonrpc":"2.0","method":"swapped.get","params":{"ms":0},"id":2}\n');
+    await client.waitFor('"result":"new","id":2');
+    await client.waitFor('"result":"old","id":1');
   }));
 
 /** Lines of a client, and the lines of the answer, in which "…" stands for any text. */
