@@ -1,6 +1,6 @@
 /**
- * A chat for raw clients and browsers together, whichever processes of the server they are connected to. Edit the file
- * and RELOAD in the middle of a talk: all stay connected, and names stay.
+ * A chat for raw clients and browsers together. It does not matter to which process of the server they are connected.
+ * Edit the file and RELOAD in the middle of a talk: all stay connected, and names stay.
  *
  *   printf 'LOBBY ada\n/bye\n' | nc -N localhost 8080     # -> * hello ada
  *

@@ -4,11 +4,13 @@
  */
 import { afterAll, describe, expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ServerWebSocket } from "bun";
 import type { Hub } from "./support/hub";
 import { shareHub } from "./support/hub";
+import { callProgram } from "./support/call-program";
+import { printedCommands } from "./support/page-commands";
 import { ROOT, runProgram } from "./support/program";
 import { until } from "./support/until";
 
@@ -18,8 +20,8 @@ const read = (name: string): string => readFileSync(join(ROOT, "examples", `${na
 /** The services of others that the recipes talk to. */
 const world = {
   reports: [] as { orders: Record<string, number> }[],
-  /** For each request for rates: its answer. */
-  rates: [] as PromiseWithResolvers<Response>[],
+  /** For each request for rates: the key, and its answer. */
+  rates: [] as (PromiseWithResolvers<Response> & { key: string })[],
   bots: [] as ServerWebSocket[],
   heard: [] as string[],
 };
@@ -34,7 +36,7 @@ const others = Bun.serve({
       return new Response();
     }
     const answer = Promise.withResolvers<Response>();
-    world.rates.push(answer);
+    world.rates.push({ ...answer, key: pathname.slice("/rates/".length) });
     return answer.promise;
   },
   websocket: {
@@ -129,12 +131,12 @@ describe("a scheduled report", () => {
       }
       // Events may be on their way yet.
       await until("a report of all orders", async () => {
-        const run = await runProgram(["run", "report", "daily"], { cwd: hub.dir });
+        const run = await callProgram(["run", "report", "daily"], { cwd: hub.dir });
         expect(run).toMatchObject({ exitCode: 0 });
         return (reported()["tea"] ?? 0) + (reported()["cake"] ?? 0) >= 4;
       });
       expect(reported()).toEqual({ tea: 2, cake: 2 });
-      await runProgram(["run", "report", "daily"], { cwd: hub.dir });
+      await callProgram(["run", "report", "daily"], { cwd: hub.dir });
       expect(world.reports.at(-1)?.orders).toEqual({});
     }));
 });
@@ -264,8 +266,7 @@ describe("an API of others with a cache", () => {
       for (const late of world.rates.slice(3)) late.resolve(Response.json({ usd: 2 }));
       // Another key: nothing is there to answer with.
       const missing = fetch(`${hub.url}/rates/XXX`);
-      const from = world.rates.length;
-      await until("the request for it", () => world.rates.length > from);
+      await until("the request for it", () => world.rates.some(({ key }) => key === "XXX"));
       for (const late of world.rates) late.resolve(new Response(null, { status: 404 }));
       expect((await missing).status).toBe(503);
       expect((await fetch(`${hub.url}/rates/x`)).status).toBe(400);
@@ -289,14 +290,14 @@ describe("a login for raw clients", () => {
   test("gives each name its own diary, for the connection, until its token is revoked", () =>
     withHub(async (hub) => {
       const token = async (name: string, scope: string) =>
-        (await runProgram(["token", "add", name, "--scope", scope], { cwd: hub.dir })).stdout.trim();
+        (await callProgram(["token", "add", name, "--scope", scope], { cwd: hub.dir })).stdout.trim();
       const tokens = { ada: await token("ada", "app:diary"), eve: await token("eve", "app:other") };
       expect(await hub.ask("DIARY rain\n")).toBe("ERR show a token with AUTH first\n");
       const ada = await hub.connect();
       await ada.send(`AUTH ${tokens.ada}\nDIARY rain\nDIARY sun\nDIARY\n`);
       expect(await ada.waitFor(".\n")).toBe("OK ada\nOK\nOK\nrain\nsun\n.\n");
       expect(await hub.ask(`AUTH ${tokens.eve}\nDIARY\n`)).toBe("OK eve\nERR your token has not the scope app:diary\n");
-      await runProgram(["token", "revoke", "ada"], { cwd: hub.dir });
+      await callProgram(["token", "revoke", "ada"], { cwd: hub.dir });
       await until("the end of the session", async () => {
         ada.clear();
         await ada.send("DIARY\n");
@@ -335,5 +336,117 @@ describe("a chat over WebSocket and TCP", () => {
       for (const text of ["eve came in", "ada left", "eve left"]) expect(bob.text.split(text)).toHaveLength(2);
       expect(heard.filter((text) => text === "bob: hi 1")).toHaveLength(1);
       expect(await hub.ask("LOBBY a b\n")).toStartWith("ERR a name");
+    }));
+});
+
+describe("hrmr new", () => {
+  const kinds = ["kv", "chat", "cron", "gateway", "rpc", "hono", "program"];
+
+  test.each(kinds.filter((kind) => kind !== "chat"))("--%s writes a module whose printed commands work", (kind) =>
+    withHub(async (hub) => {
+      const name = `my-${kind}`;
+      const made = await (kind === "kv" ? runProgram : callProgram)(["new", name, `--${kind}`], { cwd: hub.dir });
+      expect(made).toMatchObject({ exitCode: 0, stderr: "" });
+      expect(made.stdout).toStartWith(`wrote  modules/${name}.ts\n`);
+      expect(readFileSync(join(hub.dir, `modules/${name}.ts`), "utf8")).not.toMatch(/\b(?:COMMAND|NAME)\b/);
+      const lines = printedCommands(made.stdout).map(({ text }) => text.split("  #")[0]?.trim() ?? "");
+      const [reload, ...commands] = lines.filter((line) => line !== "hrmr add hono");
+      expect(reload).toBe("hrmr reload");
+      expect(await hub.ask("RELOAD\n")).toStartWith("OK");
+      const answers: string[] = [];
+      for (const command of commands) {
+        const [program = "", ...words] = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(
+          ([, quoted, plain]) => quoted ?? plain ?? "",
+        );
+        if (program === "curl") {
+          answers.push(await (await fetch(`${hub.url}/${words[0]?.replace(/^[^/]*\//, "")}`)).text());
+          continue;
+        }
+        const run = await callProgram(words, { cwd: hub.dir });
+        expect([command, run.stderr, run.exitCode]).toEqual([command, "", 0]);
+        answers.push(run.stdout);
+      }
+      expect({ [kind]: answers }).toMatchObject(
+        {
+          kv: { kv: ["OK\n", "blue\n"] },
+          cron: { cron: [expect.stringContaining("my-cron")] },
+          gateway: { gateway: ["OK\n"] },
+          rpc: { rpc: ["3\n"] },
+          hono: { hono: ["Hello from my-hono\n"] },
+          program: { program: ["Hello, bob\n"] },
+        }[kind] ?? {},
+      );
+    }),
+  );
+
+  test("--chat writes a chat that reaches the clients of all processes", () =>
+    withHub(async (hub) => {
+      await callProgram(["new", "my-chat", "--chat"], { cwd: hub.dir });
+      expect(await hub.ask("RELOAD\n")).toStartWith("OK");
+      const [ada, bob] = await clientOfEach(hub);
+      await ada.send("MY-CHAT ada\n");
+      await ada.waitFor("* ada came in\n");
+      await bob.send("MY-CHAT bob\n");
+      await ada.waitFor("* bob came in\n");
+      hub.write("modules/my-chat.ts", `${readFileSync(join(hub.dir, "modules/my-chat.ts"), "utf8")}// edited\n`);
+      expect(await hub.ask("RELOAD my-chat\n")).toStartWith("OK");
+      await bob.send("hi\n");
+      for (const client of [ada, bob]) await client.waitFor("bob: hi\n");
+      await ada.send("/bye\n");
+      await bob.waitFor("* ada left\n");
+    }));
+
+  test("--gateway writes a module that connects, and connects again, under its own name", () =>
+    withHub(async (hub) => {
+      const before = new Set(world.bots);
+      const added = () => world.bots.find((each) => !before.has(each));
+      await callProgram(["new", "other-bot", "--gateway"], { cwd: hub.dir });
+      const modules = { ...settings, "other-bot": { url: settings.gateway.url } };
+      hub.write("hrmr.json", JSON.stringify({ modules }));
+      expect(await hub.ask("RELOAD\n")).toStartWith("OK");
+      const first = await until("its connection", added);
+      for (const client of await clientOfEach(hub)) {
+        await client.send("OTHER-BOT hello there\n");
+        await client.waitFor("OK\n");
+      }
+      await until("both messages", () => world.heard.filter((text) => text === "hello there").length === 2);
+      hub.write("modules/other-bot.ts", `${readFileSync(join(hub.dir, "modules/other-bot.ts"), "utf8")}// edited\n`);
+      expect(await hub.ask("RELOAD\n")).toStartWith("OK");
+      expect(added()).toBe(first);
+      before.add(first);
+      first.terminate();
+      await until("another connection", added);
+      hub.remove("modules/other-bot.ts");
+      hub.write("hrmr.json", JSON.stringify({ modules: settings }));
+      expect(await hub.ask("RELOAD\n")).toStartWith("OK");
+      await until("its end", () => added() === undefined);
+    }));
+
+  test("refuses two kinds at once, and writes nothing", () =>
+    withHub(async (hub) => {
+      const { exitCode, stderr } = await callProgram(["new", "two", "--kv", "--c"], { cwd: hub.dir });
+      expect([exitCode, stderr]).toEqual([2, expect.stringContaining("--c and --kv exclude each other.")]);
+      expect(readdirSync(join(hub.dir, "modules")).filter((entry) => entry.startsWith("two"))).toEqual([]);
+    }));
+});
+
+describe("hrmr examples", () => {
+  test("lists each example with a title, and writes it as it is, never over another", () =>
+    withHub(async (hub) => {
+      const list = JSON.parse((await callProgram(["examples", "--json"], { cwd: hub.dir })).stdout) as {
+        name: string;
+        file: string;
+        title: string;
+      }[];
+      const files = ["examples", "examples/c"].flatMap((folder) => readdirSync(join(ROOT, folder)));
+      expect(list.map(({ file }) => file).sort()).toEqual(files.filter((file) => /\.(?:ts|c)$/.test(file)).sort());
+      expect(list.filter(({ title }) => !/^[A-Zg].{3,90}$/.test(title))).toEqual([]);
+      const written = await runProgram(["examples", "sse", "--modules", "."], { cwd: hub.dir });
+      expect(written.stdout).toStartWith("wrote  sse.ts\n");
+      expect(readFileSync(join(hub.dir, "sse.ts"), "utf8")).toBe(read("sse"));
+      const again = await callProgram(["examples", "tally"], { cwd: hub.dir });
+      expect([again.exitCode, again.stderr]).toEqual([1, expect.stringContaining('"tally" already: modules/tally.ts')]);
+      const wrong = await callProgram(["examples", "taly"], { cwd: hub.dir });
+      expect([wrong.exitCode, wrong.stderr]).toEqual([2, expect.stringContaining("Did you mean hrmr examples tally?")]);
     }));
 });

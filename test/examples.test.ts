@@ -394,6 +394,9 @@ describe("what hrmr init writes", () => {
         if (name.endsWith(".ts") && name !== "hono-app.ts")
           cpSync(join(ROOT, "examples", name), join(folder, "modules", `example-${name}`));
       }
+      for (const name of readdirSync(join(ROOT, "examples/new"))) {
+        if (name !== "hono.ts") cpSync(join(ROOT, "examples/new", name), join(folder, "modules", `new-${name}`));
+      }
       const check = Bun.spawnSync([process.execPath, "check"], { cwd: folder, stdout: "pipe", stderr: "pipe" });
       expect(`${check.stdout}${check.stderr}`).not.toContain("error TS");
       expect(check.exitCode).toBe(0);

@@ -22,6 +22,7 @@ const COMMANDS: SubCommandsDef = {
   validate: () => import("./commands/validate").then((file) => file.validateCommand),
   init: () => import("./commands/init").then((file) => file.initCommand),
   new: () => import("./commands/modules/new").then((file) => file.newCommand),
+  examples: () => import("./commands/examples").then((file) => file.examplesCommand),
   add: () => import("./commands/modules/add").then((file) => file.addCommand),
   types: () => import("./commands/modules/types").then((file) => file.typesCommand),
   check: () => import("./commands/modules/check").then((file) => file.checkCommand),

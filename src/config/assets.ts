@@ -6,7 +6,7 @@ import { basename, join, relative } from "node:path";
  * stores them under these.
  */
 export const ASSETS = [
-  "examples/init",
+  "examples",
   "modules",
   "static_html",
   "src/module/contract.d.ts",
@@ -24,9 +24,12 @@ export function assetPath(asset: (typeof ASSETS)[number]): string {
   return Bun.isStandaloneExecutable ? join(import.meta.dir, basename(asset)) : join(import.meta.dir, "..", "..", asset);
 }
 
-/** @returns path and text of each file of an asset that is a folder, in the order of the paths */
-export function assetFiles(asset: (typeof ASSETS)[number]): [path: string, text: string][] {
-  const folder = assetPath(asset);
+/**
+ * @param under a folder in the asset. Default: all of it
+ * @returns path and text of each file of an asset that is a folder, in the order of the paths
+ */
+export function assetFiles(asset: (typeof ASSETS)[number], under = ""): [path: string, text: string][] {
+  const folder = join(assetPath(asset), under);
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const paths = entries.map((entry) => relative(folder, join(entry.parentPath, entry.name))).sort();
   return paths.map((path) => [path, readFileSync(join(folder, path), "utf8")]);

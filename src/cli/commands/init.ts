@@ -32,7 +32,7 @@ export const initCommand = defineCommand({
 
 /** Each file's path in the project and its text, in the order of their names. */
 function projectFiles(): [path: string, text: string][] {
-  const files = assetFiles("examples/init").map(([path, text]): [string, string] => [
+  const files = assetFiles("examples", "init").map(([path, text]): [string, string] => [
     // A file of the name .gitignore would not be in the npm package.
     path === "gitignore" ? ".gitignore" : path,
     text,

@@ -1,15 +1,15 @@
 /**
  * `hrmr new NAME`: adds a module to the project of the working directory.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join, relative } from "node:path";
+import { readFileSync } from "node:fs";
+import { extname } from "node:path";
 import { defineCommand } from "citty";
-import { assetPath } from "../../../config/assets";
-import { modulesFolder } from "../../remote/modules-folder";
-import { UserError } from "../../../config/user-error";
-import { moduleNameOf } from "../../../module/build/discover";
+import { assetFiles, assetPath } from "../../../config/assets";
+import { RPC } from "../../../module/build/discover";
 import { argument, type Flags, switchFlag, usageError, valueFlag } from "../../flags";
-import { writeNewFile } from "../init";
+import { modulesFolder } from "../../remote/modules-folder";
+import { addFiles } from "../../templates/add-files";
+import { commandsIn, RELOAD } from "../../templates/head-comment";
 
 const MAX_NAME_LENGTH = 64;
 const RESERVED_NAMES = ["lib", "node_modules"];
@@ -20,41 +20,70 @@ const COMMANDS = ["reload", "close", "shutdown", "help", "status"];
 const args = {
   name: argument("The module's name: letters, digits, - and _, a letter first", { required: true }),
   modules: valueFlag("dir", "Folder of the modules. Default: the project's"),
-  c: switchFlag("A module in C, and hrmr.h for editors. Default: in TypeScript"),
+  c: switchFlag("A module in C, and hrmr.h for editors. Default: a command in TypeScript"),
   program: switchFlag("A program in Python, and the module that runs it"),
+  kv: switchFlag("Keys and values in a database, for clients and other modules"),
+  chat: switchFlag("A chat for raw clients"),
+  cron: switchFlag("Work on a schedule"),
+  gateway: switchFlag("A WebSocket to another service, kept open over reloads"),
+  rpc: switchFlag("Procedures for clients, by JSON-RPC"),
+  hono: switchFlag("A web app with hono"),
 } as const satisfies Flags;
+
+/** Each has a template in examples/new, except C. */
+const KINDS = ["c", "program", "kv", "chat", "cron", "gateway", "rpc", "hono"] as const;
+type Kind = (typeof KINDS)[number];
 
 export const newCommand = defineCommand({
   meta: { name: "new", description: "Add a module to the project" },
   args,
-  async run({ args: { name, modules, c, program } }) {
+  async run({ args }) {
+    const { name } = args;
     checkName(name);
-    const { folder } = await modulesFolder(modules);
-    checkFolder(folder);
-    const taken = readdirSync(folder).find((entry) => isModuleOf(name, entry));
-    if (c === true && program === true)
-      throw usageError("BAD_VALUE", "--c and --program exclude each other.", "Leave one out.");
-    const file = `${name}${c === true ? ".c" : ".ts"}`;
-    const path = join(folder, file);
-    const text = c === true ? moduleInC(name) : program === true ? programModule(name) : moduleText(name);
-    if (taken !== undefined || !writeNewFile(path, text)) {
-      const there = relative(process.cwd(), join(folder, taken ?? file));
-      throw new UserError(`There is a module "${name}" already: ${there}.`, {
-        code: "MODULE_EXISTS",
-        hint: "Nothing was changed. Choose another name.",
-      });
-    }
-    const written =
-      c === true && writeNewFile(join(folder, HEADER), readFileSync(assetPath("src/module/hrmr.h"), "utf8"))
-        ? [HEADER]
-        : [];
-    if (program === true && writeNewFile(join(folder, `${name}.py`), programText(name))) written.push(`${name}.py`);
-    for (const name of [file, ...written]) console.log(`wrote  ${relative(process.cwd(), join(folder, name))}`);
+    const kind = kindOf(KINDS.filter((each) => args[each] === true));
+    const { folder } = await modulesFolder(args.modules);
+    const files = filesOf(kind, name);
+    addFiles(folder, name, files);
     console.log(
-      `\nNext:\n  hrmr reload             # a running server takes it in\n  hrmr send '${routeKey(name)}bob'`,
+      `\nNext:\n${nextCommands(kind, name, files)
+        .map((line) => `  ${line}`)
+        .join("\n")}`,
     );
   },
 });
+
+/** @throws UserError BAD_VALUE, exit code 2 */
+function kindOf(given: readonly Kind[]): Kind | null {
+  if (given.length < 2) return given[0] ?? null;
+  const flags = given.map((each) => `--${each}`).join(" and ");
+  throw usageError("BAD_VALUE", `${flags} exclude each other.`, "A module is of one kind: leave the others out.");
+}
+
+/** The module's file first. */
+function filesOf(kind: Kind | null, name: string): [path: string, text: string][] {
+  if (kind === "c") {
+    return [
+      [`${name}.c`, moduleInC(name)],
+      [HEADER, readFileSync(assetPath("src/module/hrmr.h"), "utf8")],
+    ];
+  }
+  if (kind === null) return [[`${name}.ts`, moduleText(name)]];
+  const template = assetFiles("examples", "new").filter(([path]) => path.startsWith(`${kind}.`));
+  const files = template.map(([path, text]): [string, string] => [name + extname(path), withName(text, name)]);
+  return files.sort(([a], [b]) => Number(b.endsWith(".ts")) - Number(a.endsWith(".ts")));
+}
+
+/** A template in examples/new has COMMAND in place of the first word of its messages, and NAME in place of its name. */
+function withName(text: string, name: string): string {
+  return text.replaceAll(/\bCOMMAND\b/g, name.toUpperCase()).replaceAll(/\bNAME\b/g, name);
+}
+
+/** Packages are installed before the reload. */
+function nextCommands(kind: Kind | null, name: string, [file]: [string, string][]): string[] {
+  const commands = kind === null || kind === "c" ? [`hrmr send '${routeKey(name)}bob'`] : commandsIn(file?.[1] ?? "");
+  const isBefore = (command: string): boolean => command.startsWith("hrmr add ");
+  return [...commands.filter(isBefore), RELOAD, ...commands.filter((command) => !isBefore(command))];
+}
 
 function checkName(name: string): void {
   const why = whyNot(name);
@@ -71,26 +100,11 @@ function whyNot(name: string): string | null {
     return `a name starts with a letter and has only letters, digits, - and _, ${MAX_NAME_LENGTH} at most`;
   const folded = name.toLowerCase();
   if (RESERVED_NAMES.includes(folded)) return "a folder of that name holds no modules";
+  if (folded === RPC) return "procedures whose names begin with it are the server's";
   if (METHODS.includes(folded)) return `its key would be ${JSON.stringify(routeKey(name))}, and what begins so is HTTP`;
   if (COMMANDS.includes(folded))
     return `its key would be ${JSON.stringify(routeKey(name))}, which is a built-in command`;
   return null;
-}
-
-function checkFolder(folder: string): void {
-  if (existsSync(folder) && statSync(folder).isDirectory()) return;
-  throw new UserError(`There is no modules folder ${folder}.`, {
-    code: "NO_MODULES_DIR",
-    hint: "Run this in a project, pass --modules DIR, or make a project with `hrmr init DIR`.",
-  });
-}
-
-/**
- * Whether a folder's entry is this module: a file such as NAME.ts, or a folder NAME. Case does not count, since some
- * file systems ignore it.
- */
-function isModuleOf(name: string, entry: string): boolean {
-  return (moduleNameOf(entry) ?? entry).toLowerCase() === name.toLowerCase();
 }
 
 function routeKey(name: string): string {
@@ -118,25 +132,5 @@ export default defineModule({
     },
   },
 });
-`;
-}
-
-function programModule(name: string): string {
-  return `import { defineModule } from "hrmr";
-
-export default defineModule({
-  // A line that begins with "${routeKey(name)}" goes to the program; its next line is the reply.
-  program: { command: ["python3", "${name}.py"], protocol: "lines", routes: ["${routeKey(name)}"] },
-});
-`;
-}
-
-function programText(name: string): string {
-  return `"""One line in, one line out. print(..., file=sys.stderr) writes to the server's log."""
-import sys
-
-for line in sys.stdin:
-    name = line.rstrip("\\n")[${routeKey(name).length}:]
-    print(f"Hello, {name}", flush=True)
 `;
 }
