@@ -55,6 +55,34 @@ describe.skipIf(NO_BROWSER !== null)(`chromium${NO_BROWSER === null ? "" : `, sk
       expect(missing.requests.get("/style.css")).toBe(200);
     }));
 
+  test("the page of the procedures calls one, and shows its result and its parts", () =>
+    withHub(
+      {
+        "modules/math.ts": moduleSource(`{ services: {
+          add: { public: true, description: "Adds <b>two</b>", call: ({ a, b }) => a + b },
+          count: { public: true, call: async function* ({ to }) { for (let i = 1; i <= to; i++) yield i; } },
+        } }`),
+      },
+      [],
+      async (hub) => {
+        const page = await browser.open(`${hub.url}/rpc`, ({ requests }) => requests.has("/openapi.json"));
+        expect([page.status, page.errors]).toEqual([200, []]);
+        const text = async () => String(await page.evaluate("document.body.innerText"));
+        await until("the list of the procedures", async () => (await text()).includes("math.count"));
+        // A description is text, and no markup.
+        expect(await text()).toContain("Adds <b>two</b>");
+        const call = (at: number, input: string) =>
+          page.evaluate(
+            `{ const each = document.querySelectorAll("section")[${at}]; each.querySelector("textarea").value = '${input}'; each.querySelector("button").click(); }`,
+          );
+        await call(0, '{"a":40,"b":2}');
+        await until("the result", async () => /200 .* ms\n42\n/.test(await text()));
+        await call(1, '{"to":2}');
+        await until("the parts", async () => /data: 1\n\ndata: 2\n\nevent: end/.test(await text()));
+        expect(page.errors).toEqual([]);
+      },
+    ));
+
   test("fetch with a streamed reply, a POST with a body and an EventSource work from a page", () =>
     withHub(
       {
