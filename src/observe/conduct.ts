@@ -70,6 +70,7 @@ export function mergeEvents(processes: readonly ProcessSnapshot[]): EventsSnapsh
     ({ module, topic }) => `${module}\0${topic}`,
   );
   return {
+    missed: sumOf(all, ({ missed }) => missed),
     emitters: [...emitters]
       .map(([module, same]) => ({ module, emitted: sumOf(same, ({ emitted }) => emitted) }) satisfies EmitterSnapshot)
       .sort((a, b) => b.emitted - a.emitted),

@@ -339,7 +339,7 @@ function writeServices(out: Exposition, processes: readonly ProcessSnapshot[]): 
 }
 
 function writeEvents(out: Exposition, processes: readonly ProcessSnapshot[]): void {
-  const { emitters, subscribers } = mergeEvents(processes);
+  const { emitters, subscribers, missed } = mergeEvents(processes);
   const samples = (of: (one: SubscriberSnapshot) => number): Sample[] =>
     subscribers.map((one) => [{ module: one.module, topic: one.topic }, of(one)]);
   out.counter(
@@ -362,6 +362,7 @@ function writeEvents(out: Exposition, processes: readonly ProcessSnapshot[]): vo
     "Events that subscribers did not get: their queue was full.",
     samples(({ dropped }) => dropped),
   );
+  out.counter("hrmr_events_missed_total", "Events that did not reach a process whose event loop was blocked.", missed);
   out.counter(
     "hrmr_event_errors_total",
     "Failures of handlers.",

@@ -367,6 +367,8 @@ export interface Readiness {
 
 /** Events since the start. */
 export interface EventsSnapshot {
+  /** Events of other processes that did not reach one, because its event loop was blocked. */
+  readonly missed: number;
   readonly emitters: readonly EmitterSnapshot[];
   readonly subscribers: readonly SubscriberSnapshot[];
 }

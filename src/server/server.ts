@@ -104,8 +104,8 @@ export interface RunningServer {
   inputs(): Record<string, string[]>;
   /** A module in another process has published a message: sends it to its WebSockets here too. */
   publish(module: string, topic: string, data: unknown): void;
-  /** Events of another process, for the subscribers here. */
-  deliver(events: readonly EventRecord[]): void;
+  /** Events of another process, for the subscribers here. @param missed  others that could not be sent to this one */
+  deliver(events: readonly EventRecord[], missed: number): void;
   /** Loads changes. One at a time. @throws UserError if the whole reload is refused: nothing has changed then */
   reload(order: ReloadOrder): Promise<ReloadOutcome>;
   /** Runs a task of a module's schedule now. Resolves when it has ended. @throws UserError as `Schedule.runNow` */
@@ -471,8 +471,8 @@ class HrmrServer implements RunningServer {
     SocketHub.of(this.#clients.dispatch).deliver(module, topic, data);
   }
 
-  deliver(events: readonly EventRecord[]): void {
-    this.#events.deliver(events);
+  deliver(events: readonly EventRecord[], missed: number): void {
+    this.#events.deliver(events, missed);
   }
 
   // ---- reloading ----

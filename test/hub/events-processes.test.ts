@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Hub, shareHub } from "../support/hub";
 import { until } from "../support/until";
+import { bytesOf, EventWindow } from "../../src/supervise/serve/event-window";
 
 /** Reloads of the test under load. The long form: 200. */
 const RELOADS = Number(process.env["HRMR_TEST_EVENT_RELOADS"] ?? 20);
@@ -123,3 +124,19 @@ test(
     }),
   900_000,
 );
+
+test("a process that reads no events misses what is more than 64 MB, and learns how many", () => {
+  const events = [{ id: "aaaaaaaa.1", emitter: "m", topic: "t", text: "x".repeat(1_000_000) }];
+  const window = new EventWindow();
+  let sent = 0;
+  while (window.send(events) !== null) sent++;
+  expect(sent).toBe(67);
+  expect(window.send([...events, ...events])).toBeNull();
+  window.taken(bytesOf(events));
+  expect(window.send(events)).toBe(3);
+  window.taken(67 * bytesOf(events));
+  expect(window.send(events)).toBe(0);
+  // One that is larger than all the room is sent when nothing else is on its way.
+  window.taken(bytesOf(events));
+  expect(window.send(Array.from({ length: 100 }, () => events[0] as (typeof events)[0]))).toBe(0);
+});

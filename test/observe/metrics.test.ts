@@ -338,6 +338,7 @@ describe("the text for Prometheus", () => {
           blocked: [{ module: "greet", count: 1, longestMs: 2, totalMs: 2 }],
           services: [{ caller: "greet", callee: "kv.get", calls: 1, errors: 0, totalSeconds: 1 }],
           events: {
+            missed: 0,
             emitters: [{ module: "greet", emitted: 1 }],
             subscribers: [{ module: "greet", topic: "user.*", subscribers: 1, delivered: 1, dropped: 0, errors: 0 }],
           },

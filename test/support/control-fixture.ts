@@ -147,6 +147,6 @@ export const STATUS: ServerStatus = {
   blocked: [],
   leaked: [],
   services: [],
-  events: { emitters: [], subscribers: [] },
+  events: { missed: 0, emitters: [], subscribers: [] },
   shared: [],
 };

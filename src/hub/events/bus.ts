@@ -86,8 +86,9 @@ export class EventBus implements EventHub {
     };
   }
 
-  /** Events of another process. */
-  deliver(events: readonly EventRecord[]): void {
+  /** Events of another process. @param missed  others that could not be sent here */
+  deliver(events: readonly EventRecord[], missed: number): void {
+    this.#totals.missed += missed;
     for (const event of events) this.#deliver(event);
   }
 

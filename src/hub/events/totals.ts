@@ -11,6 +11,8 @@ type EmitterTotal = { -readonly [Field in keyof EmitterSnapshot]: EmitterSnapsho
 
 export class EventTotals {
   readonly #emitters = new Map<string, EmitterTotal>();
+  /** Events of other processes that did not come here. */
+  missed = 0;
   readonly #subscribers = new Map<string, SubscriberTotal>();
 
   emitted(module: string): void {
@@ -31,6 +33,7 @@ export class EventTotals {
 
   snapshot(): EventsSnapshot {
     return {
+      missed: this.missed,
       emitters: [...this.#emitters.values()].map((total) => ({ ...total })),
       subscribers: [...this.#subscribers.values()].map((total) => ({ ...total })),
     };

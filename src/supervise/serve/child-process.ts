@@ -14,6 +14,7 @@ import {
   type ToChild,
   type ToMaster,
 } from "./messages";
+import { EventWindow } from "./event-window";
 import type { StartSummary } from "./group";
 import type { Leaving } from "../../server/server";
 import { ROLE_VARIABLE, selfCommand } from "../../system/self";
@@ -58,6 +59,7 @@ export class ServerProcess {
   readonly #ready = Promise.withResolvers<Begun>();
   readonly #asking: Asking<ChildCalls>;
   readonly #process: Subprocess;
+  readonly #events = new EventWindow();
   /** Runs until its first message. */
   #helloTimer: Timer | null;
 
@@ -119,7 +121,9 @@ export class ServerProcess {
   }
 
   tell(message: Extract<ToChild, { type: "background" | "reopenLogs" | "published" | "events" }>): void {
-    this.#send(message);
+    if (message.type !== "events") return this.#send(message);
+    const missed = this.#events.send(message.events);
+    if (missed !== null) this.#send({ ...message, missed });
   }
 
   async #receive(message: ToMaster, start: ChildStart): Promise<void> {
@@ -151,6 +155,8 @@ export class ServerProcess {
       case "released":
         this.hasReleased = true;
         return this.#owner.released(this);
+      case "eventsTaken":
+        return this.#events.taken(message.bytes);
       case "published":
       case "events":
         return this.#owner.published(this, message);

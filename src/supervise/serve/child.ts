@@ -4,6 +4,7 @@ import { createLog, type ProcessLog, tellStray } from "../../observe/log/log";
 import { isForConfig } from "../../reload/order";
 import type { Proposal } from "../../reload/vote/agree";
 import { type Leaving, type RunningServer, startServer } from "../../server/server";
+import { bytesOf } from "./event-window";
 import type { Uplink } from "../../server/uplink";
 import {
   answerOf,
@@ -72,7 +73,8 @@ class Child {
       case "published":
         return this.#server?.publish(message.module, message.topic, message.data);
       case "events":
-        this.#server?.deliver(message.events);
+        this.#server?.deliver(message.events, message.missed ?? 0);
+        send({ type: "eventsTaken", bytes: bytesOf(message.events) });
     }
   }
 

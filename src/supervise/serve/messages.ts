@@ -70,6 +70,8 @@ export type ToMaster =
   | { readonly type: "stop"; readonly reason: string }
   /** Another process may be the background process. This one leaves. */
   | { readonly type: "released" }
+  /** It has read events of so many bytes (`bytesOf` in event-window.ts). */
+  | { readonly type: "eventsTaken"; readonly bytes: number }
   | Published
   | SentEvents;
 
@@ -85,6 +87,8 @@ export interface Published {
 export interface SentEvents {
   readonly type: "events";
   readonly events: readonly EventRecord[];
+  /** Of the master: how many the process has missed since the last message. Default 0. */
+  readonly missed?: number;
 }
 
 type Calls<T> = { [K in keyof T]: (...args: never[]) => unknown };
