@@ -165,6 +165,15 @@ export class LightRequest {
     return request.#trailers === null ? null : request.#trailers.asked;
   }
 
+  /**
+   * The body of any request, at once if it has arrived. The bytes are not the caller's own: read them before anything
+   * else happens.
+   */
+  static collect(request: Request): Uint8Array | Promise<Uint8Array> {
+    if (!LightRequest.is(request) || request.bodyUsed) return request.bytes();
+    return request.#body === null ? EMPTY : request.#body.collect();
+  }
+
   /** Whether trailers have come behind its body. */
   static hasTrailers(request: LightRequest): boolean {
     return request.#body !== null && request.#body.hasTrailers;

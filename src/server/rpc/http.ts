@@ -7,39 +7,52 @@ import { type RpcPeer, RpcTalk } from "../../hub/rpc/talk";
 import { errorJson, failureText } from "../../hub/rpc/texts";
 import type { Client, RequestContext, Session } from "../../module/contract";
 import { asBuffer } from "../../protocol/wire";
+import { LightRequest } from "../../protocol/web/request";
 import { GraphResponse } from "../../protocol/web/response";
 import { admit, isCaller, type RpcDoor } from "./door";
 import { HttpReply, jsonReply } from "./reply";
 
-type Handler = (request: Request, context: RequestContext) => Promise<Response>;
+type Answer = Response | Promise<Response>;
+type Handler = (request: Request, context: RequestContext) => Answer;
+
+// Not async: a request that came whole, for a service that answers at once, is answered at once.
 
 /** @returns the handler of POST /rpc */
 export function messageHandler(procedures: Procedures, door: RpcDoor): Handler {
-  return async (request, context) => {
-    const refused = (failure: RpcFailure) => jsonReply(failure.status, failureText(null, failure));
-    if (!isJson(request)) return refused(NO_JSON);
-    const caller = await admit(door, request, context);
-    if (!isCaller(caller)) return refused(caller);
-    const bytes = await request.bytes();
-    const exchange = new MessageExchange(procedures, caller, request);
-    return exchange.receive(bytes);
+  return (request, context) => {
+    if (!isJson(request)) return refusedMessage(NO_JSON);
+    const caller = admit(door, request, context);
+    if (caller instanceof Promise) return caller.then(refusedMessage);
+    if (!isCaller(caller)) return refusedMessage(caller);
+    return withBody(request, (bytes) => new MessageExchange(procedures, caller, request).receive(bytes));
   };
 }
 
 /** @returns the handler of POST /rpc/:name */
 export function inputHandler(procedures: Procedures, door: RpcDoor): Handler {
-  return async (request, context) => {
-    const caller = await admit(door, request, context);
+  return (request, context) => {
+    const caller = admit(door, request, context);
+    if (caller instanceof Promise) return caller.then(refusedInput);
     if (!isCaller(caller)) return refusedInput(caller);
-    const bytes = await request.bytes();
-    if (bytes.length > 0 && !isJson(request)) return refusedInput(NO_JSON);
-    const input = bytes.length === 0 ? undefined : parseJson(textOf(bytes), () => bytes);
-    if (input instanceof Unreadable) return refusedInput(input.failure);
-    return new InputExchange(procedures, context.params.name ?? "", request).begin(input, caller);
+    return withBody(request, (bytes) => {
+      if (bytes.length > 0 && !isJson(request)) return refusedInput(NO_JSON);
+      const input = bytes.length === 0 ? undefined : parseJson(textOf(bytes), () => bytes);
+      if (input instanceof Unreadable) return refusedInput(input.failure);
+      return new InputExchange(procedures, context.params.name ?? "", request).begin(input, caller);
+    });
   };
 }
 
+function withBody(request: Request, answer: (bytes: Uint8Array) => Answer): Answer {
+  const bytes = LightRequest.collect(request);
+  return bytes instanceof Promise ? bytes.then(answer) : answer(bytes);
+}
+
 const NO_JSON = httpRefused(415, "the Content-Type must be application/json");
+
+function refusedMessage(failure: RpcFailure): Response {
+  return jsonReply(failure.status, failureText(null, failure));
+}
 
 function refusedInput(failure: RpcFailure): Response {
   return jsonReply(failure.status, `{"error":${errorJson(failure)}}`);
@@ -72,6 +85,7 @@ class MessageExchange implements RpcPeer {
 
   receive(bytes: Uint8Array): Response | Promise<Response> {
     const text = this.#talk.receive(textOf(bytes), () => bytes);
+    if (text !== "" && !this.#reply.takesEventsOnly) return jsonReply(statusOf(text), text);
     if (text !== "") this.answer(text);
     else if (!this.#talk.isBusy) return new GraphResponse(null, { status: 204 });
     return this.#reply.watch(this.#request);

@@ -32,6 +32,7 @@ export class HttpReply {
 
   /** Calls `onLeft` when the client of the request goes. Only for a reply that has to be waited for. */
   watch(request: Request): Promise<Response> {
+    if (this.#isOver) return this.#answered.promise;
     const { signal } = request;
     const look = (): void => {
       if (!mayStillRead(signal.reason)) this.#leave();
@@ -45,12 +46,15 @@ export class HttpReply {
     return this.#controller !== null;
   }
 
+  get takesEventsOnly(): boolean {
+    return /text\/event-stream/i.test(this.#accept) && !/json|\*\/\*/i.test(this.#accept);
+  }
+
   /** Ends the reply. @param event of the last event, if the reply is events. @param json without its line end */
   end(status: number, json: string, event: string | null = null): void {
     if (this.#isOver) return;
     if (this.#controller === null) {
-      // It asks for events and nothing else.
-      if (/text\/event-stream/i.test(this.#accept) && !/json|\*\/\*/i.test(this.#accept)) this.event(json, event);
+      if (this.takesEventsOnly) this.event(json, event);
       else this.#answered.resolve(jsonReply(status, json));
     } else this.event(json, event);
     this.#isOver = true;

@@ -123,6 +123,14 @@ test("a result that comes piece by piece is sent as events", () =>
     expect(refused.status).toBe(406);
   }));
 
+test("a client that takes events and nothing else gets its result as one", () =>
+  withServer(async (hub) => {
+    const events = { Accept: "text/event-stream" };
+    const one = await post(hub, "/rpc", request("bank.any", [1]), events);
+    expect(await one.text()).toBe('data: {"jsonrpc":"2.0","result":[1],"id":1}\n\n');
+    expect(await (await post(hub, "/rpc/bank.any", "1", events)).text()).toBe("data: 1\n\n");
+  }));
+
 test("a client of HTTP that has left ends its call, and an endless result", () =>
   withServer(async (hub) => {
     const before = await endedCalls(hub);
