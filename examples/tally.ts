@@ -4,6 +4,8 @@
  *
  *   printf 'TALLY visits\n' | nc -N localhost 8080         # 1
  *   curl -X POST localhost:8080/tally/visits               # 2
+ *   printf 'CALL tally.add {"name":"visits"}\n' | nc -N localhost 8080     # 3
+ *   curl --json '{"name":"visits"}' localhost:8080/rpc/tally.add           # 4
  *   printf '{"jsonrpc":"2.0","id":1,"method":"tally.add","params":{"name":"visits"}}\n' | nc -N localhost 8080
  *
  *   In another module: await context.services.tally.add({ name: "visits", by: 5 })

@@ -14,7 +14,7 @@ import { printedCommands } from "./support/page-commands";
 import { ROOT, runProgram } from "./support/program";
 import { until } from "./support/until";
 
-const RECIPES = ["tally", "report", "webhook", "gateway", "rates", "length-prefixed", "diary", "lobby"];
+const RECIPES = ["tally", "report", "webhook", "gateway", "rates", "length-prefixed", "diary", "lobby", "figures"];
 const read = (name: string): string => readFileSync(join(ROOT, "examples", `${name}.ts`), "utf8");
 
 /** The services of others that the recipes talk to. */
@@ -67,6 +67,7 @@ export default defineModule({
 const withHub = shareHub(
   {
     ...Object.fromEntries(RECIPES.map((name) => [`modules/${name}.ts`, read(name)])),
+    "modules/figures.py": readFileSync(join(ROOT, "examples/figures.py"), "utf8"),
     "modules/caller.ts": CALLER,
     "hrmr.json": JSON.stringify({ modules: settings }),
   },
@@ -100,6 +101,10 @@ describe("a shared counter", () => {
       }
       expect(await (await fetch(`${hub.url}/tally/visits`, { method: "POST" })).text()).toBe("3\n");
       expect(await call(hub, "tally.add", { name: "visits", by: 2 })).toMatchObject({ result: 5 });
+      expect(await hub.ask('CALL tally.add {"name":"visits","by":0}\n')).toBe("5\n");
+      const headers = { "content-type": "application/json" };
+      const body = JSON.stringify({ name: "visits", by: 0 });
+      expect(await (await fetch(`${hub.url}/rpc/tally.add`, { method: "POST", headers, body })).json()).toBe(5);
       expect(await hub.ask("VISIT\n")).toBe("15\n");
       hub.write("modules/tally.ts", `${read("tally")}// edited\n`);
       expect(await hub.ask("RELOAD tally\n")).toStartWith("OK");
@@ -339,6 +344,25 @@ describe("a chat over WebSocket and TCP", () => {
     }));
 });
 
+describe("a program in Python", () => {
+  test("answers raw clients, HTTP and other modules, its errors too, and is replaced when its file changes", () =>
+    withHub(async (hub) => {
+      const post = async (body: string) => {
+        const reply = await fetch(`${hub.url}/figures`, { method: "POST", body });
+        return [reply.status, await reply.json()];
+      };
+      expect(await hub.ask("FIGURES 3 1 2\n")).toBe('{"mean": 2.0, "median": 2.0}\n');
+      expect(await post("[1, 2, 6]")).toEqual([200, { mean: 3, median: 2 }]);
+      expect(await post('["1"]')).toEqual([400, { error: "send a list of numbers" }]);
+      expect(await post("{")).toEqual([400, { error: expect.any(String) }]);
+      expect(await hub.ask("FIGURES x\n")).toStartWith("ERR ");
+      const program = readFileSync(join(ROOT, "examples/figures.py"), "utf8");
+      hub.write("modules/figures.py", program.replace('"median":', '"middle":'));
+      expect(await hub.ask("RELOAD figures\n")).toStartWith("OK");
+      expect(await post("[1, 2, 6]")).toEqual([200, { mean: 3, middle: 2 }]);
+    }));
+});
+
 describe("hrmr new", () => {
   const kinds = ["kv", "chat", "cron", "gateway", "rpc", "hono", "program"];
 
@@ -444,6 +468,8 @@ describe("hrmr examples", () => {
       const written = await runProgram(["examples", "sse", "--modules", "."], { cwd: hub.dir });
       expect(written.stdout).toStartWith("wrote  sse.ts\n");
       expect(readFileSync(join(hub.dir, "sse.ts"), "utf8")).toBe(read("sse"));
+      const both = await callProgram(["examples", "figures", "--modules", "."], { cwd: hub.dir });
+      expect(both.stdout).toStartWith("wrote  figures.ts\nwrote  figures.py\n");
       const again = await callProgram(["examples", "tally"], { cwd: hub.dir });
       expect([again.exitCode, again.stderr]).toEqual([1, expect.stringContaining('"tally" already: modules/tally.ts')]);
       const wrong = await callProgram(["examples", "taly"], { cwd: hub.dir });

@@ -364,6 +364,7 @@ describe("what hrmr init writes", () => {
       control: {},
       tls: {},
       access: {},
+      schedule: {},
       http: {},
       http2: {},
       versions: {},

@@ -191,9 +191,13 @@ describe("the commands of", () => {
   const typeComments = (paths: readonly string[]): Promise<void> => {
     const sources = paths.map((path): [string, string] => [path, read(path)]);
     const settings = sources.flatMap(([, source]) => settingsIn(source));
+    const programs = filesIn("examples", /\.py$/).map((path): [string, string] => [
+      `modules/${basename(path)}`,
+      read(path),
+    ]);
     const files = sources.map(([path, source]): [string, string] => [`modules/${basename(path)}`, source]);
     return withShell(
-      { ...Object.fromEntries(files), "hrmr.json": `{ ${settings.join(", ")} }` },
+      { ...Object.fromEntries([...files, ...programs]), "hrmr.json": `{ ${settings.join(", ")} }` },
       "hrmr start",
       async (shell) => {
         for (const [path, source] of sources) {
@@ -266,6 +270,8 @@ describe("the commands of", () => {
     ],
     ["docs/control.md", GREET, { 1: (shell) => shell.ended().then(() => shell.type("hrmr start")) }],
     ["docs/operating.md", GREET, {}],
+    // The module that the page shows.
+    ["docs/rpc.md", { "modules/kv.ts": /```ts\n([\s\S]*?)```/.exec(read("docs/rpc.md"))?.[1] ?? "" }, {}],
     ["docs/systemd.md", GREET, {}],
     [
       "docs/upload.md",

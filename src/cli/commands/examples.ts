@@ -33,7 +33,7 @@ export const examplesCommand = defineCommand({
       throw badValue(`There is no example ${JSON.stringify(name)}.`, near || "`hrmr examples` lists them.");
     }
     const { folder } = await modulesFolder(modules);
-    addFiles(folder, name, [[example.file, example.text]]);
+    addFiles(folder, name, [[example.file, example.text], ...programsOf(name)]);
     console.log(`\nNext:\n${[RELOAD, ...commandsIn(example.text)].map((line) => `  ${line}`).join("\n")}`);
     console.log("\nThe comment at its head tells more, such as its settings.");
   },
@@ -51,6 +51,11 @@ interface Example {
   readonly file: string;
   readonly title: string;
   readonly text: string;
+}
+
+/** The program of an example whose module runs one. */
+function programsOf(name: string): [path: string, text: string][] {
+  return assetFiles("examples").filter(([path]) => path === `${name}.py`);
 }
 
 /** In the order of their names. Other folders of examples are those of `hrmr init` and `hrmr new`. */
