@@ -383,3 +383,22 @@ function rankOf(pattern: string): string {
   const digits = segments.map((segment) => (segment.startsWith(":") ? "2" : segment === "*" ? "1" : "3"));
   return digits.join("").padEnd(9, "0");
 }
+
+test("a whole pattern is no subtree, and is more specific than one", () => {
+  const table = PathTable.build([
+    { method: null, pattern: "/", value: "app" },
+    { method: null, pattern: "/rpc", value: "subtree" },
+    { method: "POST", pattern: "/rpc", value: "whole", isWhole: true },
+  ]);
+  const found = (method: string, path: string) => {
+    const match = table.match(method, path);
+    return match !== NO_MATCH && "value" in match ? match.value : null;
+  };
+  expect(["/rpc", "/rpc/", "/rpc/x", "/rpcs"].map((path) => found("POST", path))).toEqual([
+    "whole",
+    "subtree",
+    "subtree",
+    "app",
+  ]);
+  expect(found("GET", "/rpc")).toBe("subtree");
+});
