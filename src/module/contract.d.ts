@@ -18,14 +18,16 @@ export function defineModule<
   Key extends string = string,
   Config = Settings,
   Offered extends Record<string, Service> = Record<never, never>,
+  Asked extends string = never,
 >(
-  definition: Omit<ModuleDefinition<State, Config>, "routes" | "services"> & {
+  definition: Omit<ModuleDefinition<State, Config>, "routes" | "services" | "program"> & {
+    program?: ProgramOptions<Asked>;
     routes?: { [K in Key]: Route<State, ParamsOf<K>, Config> };
     services?: Offered & Record<string, Service<NoInfer<State>, NoInfer<Config>>>;
   },
 ): ModuleDefinition<State, Config> & {
   routes: Record<string, Route<State, Record<string, string>, Config>>;
-  readonly services: Offered;
+  readonly services: Offered & { readonly [Name in Asked]: { call(input: any): any } };
 };
 
 /**
@@ -504,7 +506,7 @@ export interface ServiceContext<State = unknown, Config = Settings> extends Modu
   readonly signal: AbortSignal;
 }
 
-export interface ProgramOptions {
+export interface ProgramOptions<Asked extends string = string> {
   /** The program and its arguments, run in the folder of the module's file. A change of its own files reloads it. */
   command: readonly string[];
   /**
@@ -515,7 +517,7 @@ export interface ProgramOptions {
   /** Keys of raw routes, framed by lines: "BOT ". With JSON-RPC, a message calls the program's method "message". */
   routes?: readonly string[];
   /** Services, with JSON-RPC: names of the program's methods. */
-  services?: readonly string[];
+  services?: readonly Asked[];
   /** From a message to its answer. In milliseconds. Default 30000, or the module's `timeouts.handlerMs`. 0: no limit. */
   timeoutMs?: number;
   /** Shown by HELP. */

@@ -36,7 +36,7 @@ const onHub = shareHub(
       `"every 1s": { timeoutMs: 0, run: async (context, run) => { note(context, run); while (!existsSync("slow-go.txt")) await Bun.sleep(5); } }`,
     ),
     "hrmr.json":
-      '{ "threads": 1, "schedule": { "timeZone": "UTC" }, "http": { "metrics": "local" }, "modules": { "apart": { "run": "process" } } }',
+      '{ "threads": 1, "timeouts": { "drainMs": 2000 }, "schedule": { "timeZone": "UTC" }, "http": { "metrics": "local" }, "modules": { "apart": { "run": "process" } } }',
   },
   [],
 );

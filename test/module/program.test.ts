@@ -52,7 +52,6 @@ const onHub = shareHub({
   "modules/bot.py": LINES,
   "modules/brief.ts": module(`"brief.py"], protocol: "lines", routes: ["BRIEF "], timeoutMs: 400`),
   "modules/brief.py": LINES,
-  "modules/rpc.ts": "export default { routes: {} , services: { x: () => 1 } };\n",
   "modules/talk.ts": module(
     `"talk.py"], protocol: "json-rpc", routes: ["TALK "], services: ["ask", "later", "release", "refuse", "back", "wrong", "rubbish", "missing"]`,
   ),

@@ -1,12 +1,12 @@
 /**
- * The files of a module's program: texts in its bundle that name a file in the module's folder, such as "bot.py". They
- * are inputs of the build, and their content is a part of the version.
+ * The files of a module's program: the texts of a `command` that name a file in the module's folder, such as "bot.py".
+ * They are inputs of the build, and their content is a part of the version.
  */
 import { readFileSync, statSync } from "node:fs";
 import { basename, dirname, relative, resolve, sep } from "node:path";
 
-/** Only modules that speak of a program are searched. */
-const NAMES_PROGRAM = /\bprogram["']?\s*:/;
+/** The lists after `command:`. */
+const COMMANDS = /\bcommand["']?\s*:\s*\[([^\]]*)\]/g;
 const TEXTS = /(["'`])((?:(?!\1)[^\\\n]){1,200})\1/g;
 const MAX_FILE_BYTES = 16_777_216;
 const SOURCE_MAP = "\n//# sourceMappingURL=";
@@ -17,7 +17,7 @@ const SOURCE_MAP = "\n//# sourceMappingURL=";
  * @returns the bundle with a line for each file, and the files
  */
 export function withProgramFiles(text: string, source: string): { text: string; files: string[] } {
-  if (!NAMES_PROGRAM.test(text)) return { text, files: [] };
+  if (!text.includes("command")) return { text, files: [] };
   const mapAt = text.lastIndexOf(SOURCE_MAP);
   const code = mapAt < 0 ? text : text.slice(0, mapAt);
   const files = filesNamedIn(code, source);
@@ -28,7 +28,11 @@ export function withProgramFiles(text: string, source: string): { text: string; 
 
 function filesNamedIn(code: string, source: string): string[] {
   const folder = dirname(source);
-  const named = new Set([...code.matchAll(TEXTS)].map(([, , path = ""]) => resolve(folder, path)));
+  const named = new Set(
+    [...code.matchAll(COMMANDS)]
+      .flatMap(([, list = ""]) => [...list.matchAll(TEXTS)])
+      .map(([, , path = ""]) => resolve(folder, path)),
+  );
   return [...named].filter((path) => isOwnFile(path, folder) && path !== source).sort();
 }
 

@@ -18,8 +18,14 @@ export default defineModule({
   },
 });
 `;
+const BOT = `import { defineModule } from "hrmr";
+export default defineModule({
+  program: { command: ["cat"], protocol: "json-rpc", routes: ["BOT "], services: ["ask", "tell"] },
+});
+`;
 const ASK = `import { defineModule, ServiceError } from "hrmr";
 export default defineModule({
+  schedule: { "every 1h": async (context, { dueAt }) => context.log.info(dueAt.getTime(), context.signal.aborted) },
   routes: {
     "ASK ": {
       framing: "line",
@@ -27,7 +33,7 @@ export default defineModule({
         try {
           const found: number | null = await services.kv.get(message.text);
           const all: string[] = await services.kv.all(undefined, { timeoutMs: 10 });
-          return \`\${found} \${all.length} \${await services.elsewhere.any({ thing: 1 })}\\n\`;
+          return \`\${found} \${all.length} \${await services.elsewhere.any({ thing: 1 })} \${await services.bot.ask({ name: "bob" })}\\n\`;
         } catch (error) {
           return error instanceof ServiceError ? error.code : "";
         }
@@ -44,7 +50,10 @@ test("a service's change that breaks a caller is an error of hrmr check, and a l
     expect(readFileSync(join(dir, "modules/hrmr-env.d.ts"), "utf8")).toBe(serviceTypes([]));
     writeFileSync(join(dir, "modules/kv.ts"), kv("string"));
     writeFileSync(join(dir, "modules/ask.ts"), ASK);
-    expect((await callProgram(["types"], { cwd: dir })).stdout).toBe("wrote      modules/hrmr-env.d.ts (ask, kv)\n");
+    writeFileSync(join(dir, "modules/bot.ts"), BOT);
+    expect((await callProgram(["types"], { cwd: dir })).stdout).toBe(
+      "wrote      modules/hrmr-env.d.ts (ask, bot, kv)\n",
+    );
     expect((await callProgram(["types"], { cwd: join(dir, "modules") })).stdout).toStartWith("unchanged");
     const good = await runProgram(["check"], { cwd: dir });
     expect(good.stdout + good.stderr).toContain("No type errors");
@@ -53,7 +62,7 @@ test("a service's change that breaks a caller is an error of hrmr check, and a l
     const server = await startProgram(["--port", "0", "--watch"], { cwd: dir });
     try {
       writeFileSync(join(dir, "modules/kv.ts"), kv("number"));
-      await server.waitFor("types: modules/ask.ts(8,");
+      await server.waitFor("types: modules/ask.ts(9,");
       // Types are no reason to refuse a version.
       expect(await ask(server.port, "ASK 1\n")).toBe("MODULE_MISSING");
       writeFileSync(join(dir, "modules/kv.ts"), kv("string"));
@@ -63,7 +72,7 @@ test("a service's change that breaks a caller is an error of hrmr check, and a l
     }
     writeFileSync(join(dir, "modules/kv.ts"), kv("number"));
     const bad = await runProgram(["check"], { cwd: dir });
-    expect(typeErrors(bad.stdout + bad.stderr)).toEqual([expect.stringContaining("modules/ask.ts(8,")]);
+    expect(typeErrors(bad.stdout + bad.stderr)).toEqual([expect.stringContaining("modules/ask.ts(9,")]);
     expect(bad.exitCode).toBe(1);
   } finally {
     rmSync(dir, { recursive: true, force: true });
