@@ -7,6 +7,7 @@
  */
 import { defineModule, type ModuleContext } from "hrmr";
 
+const CONNECT_MS = 10_000;
 const FIRST_WAIT_MS = 250;
 const LAST_WAIT_MS = 30_000;
 
@@ -25,9 +26,11 @@ function answer(text: string): string | null {
 function open(url: string): Promise<WebSocket> {
   const { promise, resolve, reject } = Promise.withResolvers<WebSocket>();
   const socket = new WebSocket(url);
+  // A service that takes the connection and says nothing is given up.
+  const late = setTimeout(() => socket.close(), CONNECT_MS);
   socket.onopen = () => resolve(socket);
   socket.onclose = () => reject(new Error(`cannot connect to ${url}`));
-  return promise;
+  return promise.finally(() => clearTimeout(late));
 }
 
 /** Resolves when the socket is lost, or another version takes it. */

@@ -455,6 +455,16 @@ describe("hrmr new", () => {
 });
 
 describe("hrmr examples", () => {
+  test("all that need no package pass hrmr validate with the recipes", () =>
+    withHub(async (hub) => {
+      for (const name of ["greet", "grpc", "sse", "websocket", "chat", "redis-like"])
+        expect(await callProgram(["examples", name], { cwd: hub.dir })).toMatchObject({ exitCode: 0 });
+      const { exitCode, stdout, stderr } = await callProgram(["validate", "--port", "0"], { cwd: hub.dir });
+      expect([exitCode, stdout + stderr]).toEqual([0, expect.stringContaining("\n0 errors, 0 warnings\n")]);
+      for (const name of [...RECIPES, "greet", "grpc", "sse", "websocket", "chat", "redis-like"])
+        expect(stdout).toMatch(new RegExp(`^ok +module ${name} `, "m"));
+    }));
+
   test("lists each example with a title, and writes it as it is, never over another", () =>
     withHub(async (hub) => {
       const list = JSON.parse((await callProgram(["examples", "--json"], { cwd: hub.dir })).stdout) as {

@@ -9,9 +9,11 @@ import { defineModule, type ModuleContext } from "hrmr";
 function open(url: string): Promise<WebSocket> {
   const { promise, resolve, reject } = Promise.withResolvers<WebSocket>();
   const socket = new WebSocket(url);
+  // A service that takes the connection and says nothing is given up.
+  const late = setTimeout(() => socket.close(), 4000);
   socket.onopen = () => resolve(socket);
   socket.onclose = () => reject(new Error(`cannot connect to ${url}`));
-  return promise;
+  return promise.finally(() => clearTimeout(late));
 }
 
 /** Takes the open socket over, or connects. If that fails, the server tries `start` again, after 1 s, 2 s, ... */

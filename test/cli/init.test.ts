@@ -170,7 +170,7 @@ describe("hrmr new", () => {
     expect(exitCode).toBe(1);
   });
 
-  test.each(["lib", "_x", "1st", "a.b", "a/b", "", "ä", "get", "Post", "CONNECT", "reload", "Status"])(
+  test.each(["lib", "_x", "1st", "a.b", "a/b", "", "ä", "get", "Post", "CONNECT", "reload", "Status", "rpc"])(
     "refuses the name %j",
     async (name) => {
       const { exitCode, stderr } = await callProgram(["new", "--", name], { cwd: emptyFolder() });
