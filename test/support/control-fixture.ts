@@ -112,6 +112,7 @@ export const MODULE: ModuleStatus = {
   processes: [],
   quarantine: null,
   error: null,
+  life: { state: "started", error: null, nextTryAt: null },
 };
 
 export const STATUS: ServerStatus = {
