@@ -2,12 +2,13 @@
  * The second half of bringing a version up: setup and check, in this thread and then on the pool and in its process.
  * Also drops a version that is left out, and restores the one before it if that had to go first.
  */
+import { describeFailure } from "./verdict/failure-text";
 import { nearest } from "../config/nearest";
 import { loadGeneration } from "./prepare";
 import type { Generation } from "../module/generation";
 import { inOrderOfNeeds, unmetNeeds } from "./life/needs";
 import type { ModuleSet } from "./module-set";
-import { type Candidate, describeFailure, type Failure, failure, planOf, serveWithout, type Run } from "./state";
+import { type Candidate, type Failure, failure, planOf, serveWithout, type Run } from "./state";
 
 /** Starts the candidates, one after another; those that fail are left out. */
 export async function startAll(run: Run): Promise<void> {

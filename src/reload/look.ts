@@ -1,10 +1,11 @@
 /** Finds the modules to load, from the modules folder and the settings, and the modules that are gone. */
+import { describeFailure } from "./verdict/failure-text";
 import { existsSync } from "node:fs";
 import { type Discovered, discoverModules } from "../module/build/discover";
 import { leadsTo } from "../module/build/links";
 import type { ModuleSet } from "./module-set";
 import { entryFor, type FoundModule } from "./entry";
-import { describeFailure, failure, isAsked, isUsed, type Run } from "./state";
+import { failure, isAsked, isUsed, type Run } from "./state";
 
 /** Fills `run.files` and `run.removed`. @throws UserError as `discoverModules` */
 export async function look(run: Run): Promise<void> {

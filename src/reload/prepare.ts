@@ -1,5 +1,6 @@
 /** The first half of bringing a version up: build, probe, and the import in this thread. Its setup does not run yet. */
 import { readFileSync } from "node:fs";
+import { describeFailure } from "./verdict/failure-text";
 import { placesIn } from "../config/places";
 import type { ServerLog } from "../observe/log/log";
 import { kindOfError } from "../observe/log/fields";
@@ -14,7 +15,7 @@ import type { ModuleSet } from "./module-set";
 import { moduleConsole } from "../module/graph/console";
 import { isForced } from "./order";
 import { remoteModule } from "../module/graph/remote";
-import { type Candidate, describeFailure, failure, isUsed, type Run, timed } from "./state";
+import { type Candidate, failure, isUsed, type Run, timed } from "./state";
 import { hostSettings, identityOf, isSameSettings, NO_SETTINGS } from "../module/shape/settings";
 import { findBundle } from "./versions/files";
 

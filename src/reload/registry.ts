@@ -2,6 +2,7 @@
  * All modules of a server: the serving version of each, and the way to the next set (docs/reloads.md). `ReloadQueue`
  * lets one reload run at a time.
  */
+import { describeFailure } from "./verdict/failure-text";
 import type { ServerLog } from "../observe/log/log";
 import type { LeakSnapshot } from "../observe/snapshot";
 import { BackgroundRole } from "../module/background";
@@ -18,7 +19,6 @@ import { loadApproved, runReload } from "./reload";
 import { ReloadTotals } from "./verdict/totals";
 import { EVERYTHING, type ReloadOrder } from "./order";
 import { asHost } from "../system/leave-graph";
-import { describeFailure } from "./state";
 import { hostSettings } from "../module/shape/settings";
 import { SharedStore } from "../module/graph/shared";
 import type { Verdict } from "./verdict/verdict";

@@ -2,13 +2,14 @@
  * One reload from start to end: build, load everywhere, check the routes, set up, agree, swap, retire. Serving versions
  * stay unchanged until the swap, which is one assignment. A module that fails keeps its old version.
  */
+import { describeFailure } from "./verdict/failure-text";
 import { UserError } from "../config/user-error";
 import { look } from "./look";
 import type { LoadSettings, ModuleSet } from "./module-set";
 import { orderFor, type ReloadOrder } from "./order";
 import { prepare } from "./prepare";
 import { agreeWithOthers, tellRefusal } from "./vote/proposal";
-import { beginRun, describeFailure, isAsked, plannedModules, type Run, timed } from "./state";
+import { beginRun, isAsked, plannedModules, type Run, timed } from "./state";
 import { dropAll, refuseUnfit, startAll } from "./bring-up";
 import type { ApprovedModule } from "./versions/approved";
 import { prepareStored, takeOver } from "./versions/stored";

@@ -2,7 +2,6 @@
 import type { FoundModule, ModuleEntry } from "./entry";
 import type { Generation } from "../module/generation";
 import type { Hold } from "./versions/hold";
-import { describeError, ModuleError } from "../module/graph/describe-error";
 import { withWaiting } from "./life/needs";
 import type { LoadSettings, ModuleSet } from "./module-set";
 import { type PlannedModule, planRouting, type RoutePlan, serveRouting } from "./plan";
@@ -97,11 +96,6 @@ export function isUsed({ wanted }: Run, name: string): boolean {
 
 export function failure(text: string, code: FailureCode = "broken"): Failure {
   return { code, text };
-}
-
-export function describeFailure(error: unknown): string {
-  if (error instanceof ModuleError || !(error instanceof Error)) return describeError(error);
-  return "hint" in error && typeof error.hint === "string" ? `${error.message}\n${error.hint}` : describeError(error);
 }
 
 /**

@@ -3,6 +3,7 @@
  * those that are, and goes from one to the other: a version stops before the next one starts, a module starts after
  * those that it needs, and stops before them.
  */
+import { describeFailure } from "../verdict/failure-text";
 import type { Background } from "../../module/background";
 import type { StopReason } from "../../module/contract";
 import type { Generation } from "../../module/generation";
@@ -10,7 +11,6 @@ import type { LifeSnapshot } from "../../observe/snapshot";
 import type { ServerLog } from "../../observe/log/log";
 import { asHost } from "../../system/leave-graph";
 import { RETRY_DELAYS_MS, retryDelayMs } from "../../system/backoff";
-import { describeFailure } from "../state";
 import { Running } from "./running";
 
 interface LivesOwner {

@@ -1,4 +1,5 @@
 /** Brings versions up that have served before: the first half, like `prepare` for files on the disk. */
+import { describeFailure } from "../verdict/failure-text";
 import { buildAgain, buildOptions } from "../../module/build/build";
 import { wholeFileError } from "../../module/graph/describe-error";
 import { holdBack } from "./hold";
@@ -6,7 +7,7 @@ import { rmSync } from "node:fs";
 import { entryFor, type ModuleEntry } from "../entry";
 import { loadGeneration, loadVersion, specOf, type Version } from "../prepare";
 import type { ApprovedModule } from "./approved";
-import { describeFailure, failure, type Run } from "../state";
+import { failure, type Run } from "../state";
 import { findBundle } from "./files";
 import type { StoredVersion } from "./versions";
 

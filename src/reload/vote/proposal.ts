@@ -1,8 +1,9 @@
 /** A reload's exchange with the server's other processes. */
+import { describeFailure } from "../verdict/failure-text";
 import { UserError } from "../../config/user-error";
 import type { Agreement, ModuleProposal, Proposal } from "./agree";
 import { drop } from "../bring-up";
-import { describeFailure, failure, isAsked, type Run } from "../state";
+import { failure, isAsked, type Run } from "../state";
 import { identityOf } from "../../module/shape/settings";
 
 /**
