@@ -3,7 +3,7 @@ import type { CallServer } from "../host/inline";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
 import type { ServiceOrder } from "../module/service/calls";
-import { ServiceError } from "../module/service/error";
+import { ServiceError, textOf } from "../module/service/error";
 
 export interface FoundCall {
   readonly order: ServiceOrder;
@@ -48,8 +48,7 @@ export function cancelledError({ name }: FoundCall): ServiceError {
 
 /** The callee threw something that is no ServiceError. The log has it; its text is not for others. */
 export function failedError({ name }: FoundCall, error: unknown): ServiceError {
-  const text = error instanceof Error ? error.message : String(error);
-  return new ServiceError("FAILED", `${name} failed: ${text}`);
+  return new ServiceError("FAILED", `${name} failed: ${textOf(error)}`);
 }
 
 /** Calls `giveUp` when the caller does not wait any more. @returns stops that */

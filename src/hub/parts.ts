@@ -31,6 +31,9 @@ export class PartsOf implements AsyncIterableIterator<Carried> {
     try {
       const cut = new Promise<never>((_, reject) => (this.#onCut = reject));
       const next = await Promise.race([this.#enter(() => this.#iterator.next()), cut]);
+      // As `for await` has it. Else a wrong iterator would give parts for ever.
+      if (typeof next !== "object" || next === null)
+        throw new TypeError(`an iterator gave ${typeof next} for a result`);
       if (next.done === true) return this.#end();
       return { done: false, value: Carried.of(next.value) };
     } catch (error) {

@@ -6,7 +6,7 @@ import { type CallServer, beginCall, endCall } from "../host/inline";
 import type { TaskRun } from "../module/contract";
 import type { BoundService, BoundTask } from "../module/route";
 import type { ServiceAnswer, ServiceAsks, ServiceCalls, ServiceOrder } from "../module/service/calls";
-import { errorOf, ServiceError } from "../module/service/error";
+import { errorOf, ServiceError, textOf } from "../module/service/error";
 import type { CallHandle, RemoteOrder } from "../host/remote/call";
 import type { Carried } from "../module/service/values";
 import { InlineCall } from "./inline-call";
@@ -58,7 +58,7 @@ export class Hub implements ServiceCalls, ServiceAsks {
     try {
       return this.#begin(this.#find(order, startedAt), answer);
     } catch (error) {
-      answer.reject(error instanceof ServiceError ? error : new ServiceError("FAILED", String(error)));
+      answer.reject(error instanceof ServiceError ? error : new ServiceError("FAILED", textOf(error)));
       return NOTHING_TO_END;
     }
   }

@@ -11,6 +11,14 @@ function callee(run: string): string {
   return `
 import { defineModule, ServiceError } from "hrmr";
 const rows = new Map();
+const trap = () => { throw new Error("trap"); };
+const oddities = {
+  bare: () => Object.create(null),
+  proxy: () => new Proxy({}, { get: trap, getPrototypeOf: trap, ownKeys: trap }),
+  getters: () => Object.defineProperties(new Error(""), { message: { get: trap }, name: { get: trap }, stack: { get: trap } }),
+  circle: () => { const error = new Error("a circle"); error.cause = error; return error; },
+  symbol: () => Symbol("x"),
+};
 const own = (call) => ({ run: "${run}", call });
 export default defineModule({ services: {
   echo: own((value) => value),
@@ -22,6 +30,9 @@ export default defineModule({ services: {
   refuses: own(() => { throw new ServiceError("NO_FUNDS", "there is no money", { missing: 3 }); }),
   uncloneable: own(() => ({ fn: () => 1 })),
   hangs: own((_, context) => new Promise((resolve, reject) => context.signal.addEventListener("abort", () => { rows.set("aborted", context.signal.reason.code ?? context.signal.reason.name); reject(context.signal.reason); }))),
+  odd: own(async (kind) => { await Bun.sleep(1); throw oddities[kind](); }),
+  oddNow: own((kind) => { throw oddities[kind](); }),
+  oddParts: own(() => ({ [Symbol.asyncIterator]: () => ({ next: () => 5 }) })),
   short: { run: "${run}", timeoutMs: 30, call: () => new Promise(() => {}) },
   count: own(async function* (n) { for (let i = 0; i < n; i++) yield { i }; }),
   forever: own(async function* () { try { for (let i = 0; ; i++) { yield i; await Bun.sleep(0); } } finally { rows.set("left", true); } }),
@@ -68,6 +79,22 @@ const onHub = shareHub(files);
 
 async function ask(hub: Hub, run: string, question: string, word = "ASK"): Promise<unknown> {
   return JSON.parse(await hub.ask(`${word}_${run} ${question}\n`));
+}
+
+for (const to of HOSTS) {
+  test(`whatever a service throws, its caller has an answer (${to})`, () =>
+    onHub(async (hub) => {
+      for (const service of ["odd", "oddNow"])
+        for (const kind of ["bare", "proxy", "getters", "circle", "symbol"]) {
+          const question = `callee_${to}.${service} ${JSON.stringify(kind)}`;
+          expect([question, await ask(hub, "inline", question)]).toEqual([
+            question,
+            expect.objectContaining({ name: "ServiceError", code: "FAILED" }),
+          ]);
+        }
+      expect(await ask(hub, "inline", `callee_${to}.oddParts`)).toEqual([{ code: "FAILED" }]);
+      expect(await ask(hub, "inline", `callee_${to}.echo 1`)).toBe(1);
+    }));
 }
 
 for (const from of HOSTS) {

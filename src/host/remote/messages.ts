@@ -303,8 +303,17 @@ export function fromLatin1(text: string): Uint8Array {
   return bytes;
 }
 
-/** @param thrown any value that a handler threw */
+/** @param thrown any value that a handler threw. Never throws itself */
 export function failureOf(thrown: unknown): FailureData {
+  try {
+    return readFailure(thrown);
+  } catch {
+    const text = "threw a value that cannot be shown";
+    return { name: "Error", message: text, stack: text };
+  }
+}
+
+function readFailure(thrown: unknown): FailureData {
   if (thrown instanceof Error)
     return { name: String(thrown.name), message: String(thrown.message), stack: String(thrown.stack) };
   const text = `threw ${Bun.inspect(thrown)}, which is no Error`;

@@ -1,6 +1,6 @@
 /** One call of a procedure: from the request to its answer, with the parts of a result that comes piece by piece. */
 import type { ServiceAnswer } from "../../module/service/calls";
-import { ServiceError } from "../../module/service/error";
+import { ServiceError, textOf } from "../../module/service/error";
 import type { Carried } from "../../module/service/values";
 import { failureOf, internalFailure, isHidden, type RpcFailure } from "./failure";
 import type { Procedures, RpcCaller } from "./procedures";
@@ -93,7 +93,7 @@ export class ProcedureCall implements ServiceAnswer {
       this.isOver = true;
       this.#target.result("null");
     } catch (error) {
-      this.reject(error instanceof ServiceError ? error : new ServiceError("FAILED", String(error)));
+      this.reject(error instanceof ServiceError ? error : new ServiceError("FAILED", textOf(error)));
     }
   }
 

@@ -71,16 +71,15 @@ export class RpcTalk implements Sink {
     else this.peer.answer(text);
   }
 
-  /** @returns null: it is over, or nobody waits for its end */
-  begin(message: unknown, sink: Sink): Answering | null {
+  /** @returns whether the sink gets an answer, now or later. A notification gets none */
+  begin(message: unknown, sink: Sink): boolean {
     const request = readRequest(message);
-    if (isFailure(request)) {
-      sink.answered(failureText(idOf(message), request));
-      return null;
-    }
-    return request.id === undefined
-      ? this.#notified(request)
-      : this.#asked(request as RpcRequest & { readonly id: RpcId }, sink);
+    if (isFailure(request)) sink.answered(failureText(idOf(message), request));
+    else if (request.id === undefined) {
+      this.#notified(request);
+      return false;
+    } else this.#asked(request as RpcRequest & { readonly id: RpcId }, sink);
+    return true;
   }
 
   /** The client is gone: nobody waits for its calls any more. Its notifications go on. */
@@ -88,7 +87,7 @@ export class RpcTalk implements Sink {
     for (const call of Array.from(this.#open.values())) call.end();
   }
 
-  #asked(request: RpcRequest & { readonly id: RpcId }, sink: Sink): Answering | null {
+  #asked(request: RpcRequest & { readonly id: RpcId }, sink: Sink): void {
     const { id, method, params } = request;
     // Its answer would be taken for that of the first.
     if (this.#open.size > 0 && this.#open.has(id)) {
@@ -99,23 +98,20 @@ export class RpcTalk implements Sink {
     if (method === DISCOVER) return this.#describe(id, sink);
     const answering = new Answering(this, id, method, sink);
     answering.begin(params);
-    if (answering.isOver) return null;
-    this.#open.set(id === null ? Symbol("null") : id, answering);
-    return answering;
+    if (!answering.isOver) this.#open.set(id === null ? Symbol("null") : id, answering);
   }
 
-  #describe(id: RpcId, sink: Sink): null {
+  #describe(id: RpcId, sink: Sink): void {
     const found = discover(this.procedures, this.peer);
     if (typeof found !== "string") return refuse(sink, id, found);
     sink.answered(resultText(id, found));
-    return null;
   }
 
   get #count(): number {
     return this.#open.size + this.#notifications;
   }
 
-  #notified({ method, params }: RpcRequest): null {
+  #notified({ method, params }: RpcRequest): void {
     if (method === CANCEL) {
       const id = idOf(params);
       if (id !== null) this.#open.get(id)?.end();
@@ -124,7 +120,6 @@ export class RpcTalk implements Sink {
       const call = new ProcedureCall(this.procedures, method, new Unanswered(() => this.#notifications--));
       call.begin(params, this.peer);
     }
-    return null;
   }
 
   #receiveBatch(entries: unknown[]): void {
@@ -153,9 +148,8 @@ export class RpcTalk implements Sink {
   }
 }
 
-function refuse(sink: Sink, id: RpcId, failure: RpcFailure): null {
+function refuse(sink: Sink, id: RpcId, failure: RpcFailure): void {
   sink.answered(failureText(id, failure));
-  return null;
 }
 
 /** A call whose client waits for the answer. */
@@ -274,10 +268,8 @@ class Batch implements Sink {
     }
     if (id !== null) this.#ids.add(id);
     this.#running++;
-    const answers = this.#answers.length;
-    const open = this.#talk.begin(entry, this);
-    // A notification is not waited for.
-    if (open === null && this.#answers.length === answers) this.#running--;
+    // A notification is not waited for. Answers that come meanwhile are of other entries: it may cancel them.
+    if (!this.#talk.begin(entry, this)) this.#running--;
   }
 
   answered(text: string): void {

@@ -221,18 +221,30 @@ function readLines(path: string): string[] {
 
 const FRAME_PATH = /(?:\(|at )((?:file:\/\/)?\/[^()]*:\d+)/;
 
+/** So many causes of causes are shown: an error may be its own cause. */
+const MAX_CAUSES = 8;
+
 /**
- * @param thrown anything
+ * @param thrown anything. Never throws itself
  * @returns the reason, then a line for each frame outside the server; causes likewise behind it
  */
 export function authorStack(thrown: unknown): string {
+  try {
+    return stackOf(thrown, MAX_CAUSES);
+  } catch {
+    // A getter or a proxy of the module.
+    return "threw a value that cannot be shown";
+  }
+}
+
+function stackOf(thrown: unknown, causes: number): string {
   if (!(thrown instanceof Error)) return `threw ${Bun.inspect(thrown)}, which is no Error`;
   const frames = String(thrown.stack ?? "")
     .split("\n")
     .filter((line) => /^\s+at /.test(line) && !isServers(line))
     .map((line) => `  ${line.trim()}`);
   const text = [`${thrown.name}: ${thrown.message}`, ...frames].join("\n");
-  return thrown.cause === undefined ? text : `${text}\ncaused by ${authorStack(thrown.cause)}`;
+  return thrown.cause === undefined || causes === 0 ? text : `${text}\ncaused by ${stackOf(thrown.cause, causes - 1)}`;
 }
 
 function isServers(frame: string): boolean {

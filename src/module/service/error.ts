@@ -21,8 +21,20 @@ export interface ServiceFailure {
   readonly data?: unknown;
 }
 
-/** @returns null: it is another error. Its class may be that of another thread's copy of the module "hrmr" */
+/**
+ * @returns null: it is another error. Its class may be that of another thread's copy of the module "hrmr". Never throws,
+ *   whatever was thrown
+ */
 export function failureIn(thrown: unknown): ServiceFailure | null {
+  try {
+    return readFailure(thrown);
+  } catch {
+    // A getter or a proxy of the module.
+    return null;
+  }
+}
+
+function readFailure(thrown: unknown): ServiceFailure | null {
   if (!(thrown instanceof Error) || thrown.name !== "ServiceError") return null;
   const { code, data } = thrown as ServiceError;
   if (typeof code !== "string") return null;
@@ -43,8 +55,14 @@ export function uncopiedInput(name: string, error: unknown): ServiceError {
   return new ServiceError("INVALID_INPUT", `${name}: the input cannot be copied: ${textOf(error)}`);
 }
 
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** @returns the message of an error, or any other value as text. Never throws, whatever was thrown */
+export function textOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? String(thrown.message) : String(thrown);
+  } catch {
+    // An object without a prototype, for one.
+    return "it threw a value that cannot be shown";
+  }
 }
 
 /** Any error as plain data. */

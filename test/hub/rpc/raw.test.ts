@@ -59,6 +59,18 @@ test("answers come when they are there, and raw replies keep their order", () =>
     ]);
   }));
 
+test("a batch that cancels its own calls is answered", () =>
+  withServer(async (hub) => {
+    const slow = [1, 2].map((id) => `{"jsonrpc":"2.0","method":"bank.slow","id":${id}}`);
+    const cancel = [1, 2].map((id) => `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":${id}}}`);
+    const lines = (await hub.ask(`[${[...slow, ...cancel].join(",")}]\n`)).split("\n");
+    const answers = JSON.parse(lines[0] ?? "") as { id: number; error: { code: number } }[];
+    expect(answers.map(({ id, error }) => [id, error.code])).toEqual([
+      [1, -32006],
+      [2, -32006],
+    ]);
+  }));
+
 test("a client that has left ends its calls", () =>
   withServer(async (hub) => {
     const before = Number(await hub.ask("ENDED\n"));
