@@ -31,7 +31,7 @@ export function defineModule<
 };
 
 /**
- * The identity function, for the types of one service with options: `input` gets the type of the schema's output.
+ * Returns its argument. It gives types to one service with options: `input` gets the type of the schema's output.
  * `services: { add: service({ input: z.object({ n: z.number() }), call: ({ n }) => n + 1 }) }`.
  */
 export function service<Input, Output, State = any>(
@@ -43,18 +43,18 @@ export function service<Input, Output, State = any>(
 ): ServiceOptions<State> & { call(input: Input, context: ServiceContext<State>): Output };
 
 /**
- * The failure of a service: throw it in one, and its caller gets code, message and data, but no stack. The codes of the
- * server are MODULE_MISSING, SERVICE_MISSING, INVALID_INPUT, INVALID_OUTPUT, TIMEOUT, CANCELLED, BUSY, UNAVAILABLE,
- * DEPTH (the calls go too deep, or one waits for itself) and FAILED (the service threw something else).
+ * The failure of a service. Throw it in a service: the caller gets code, message and data, but no stack. The server's
+ * own codes are MODULE_MISSING, SERVICE_MISSING, INVALID_INPUT, INVALID_OUTPUT, TIMEOUT, CANCELLED, BUSY, UNAVAILABLE,
+ * DEPTH (the calls go too deep, or a service waits for itself) and FAILED (the service threw another error).
  */
 export class ServiceError extends Error {
-  /** @param data for programs: anything that can be cloned. Default: none */
+  /** @param data for programs: any value that can be cloned. Default: none */
   constructor(code: string, message: string, data?: unknown);
   readonly code: string;
   readonly data: unknown;
 }
 
-/** A module's settings as they stand in hrmr.json. */
+/** A module's settings, as hrmr.json has them. */
 export type Settings = Record<string, unknown>;
 
 /** A schema of zod, valibot, arktype or any other library that follows Standard Schema (https://standardschema.dev). */
@@ -64,7 +64,7 @@ export interface StandardSchema<Output = unknown> {
     readonly vendor: string;
     readonly validate: (value: unknown) => StandardResult<Output> | Promise<StandardResult<Output>>;
     readonly types?: { readonly input: unknown; readonly output: Output } | undefined;
-    /** Standard JSON Schema: the library writes one. */
+    /** Standard JSON Schema: converts the schema to JSON Schema. */
     readonly jsonSchema?:
       | {
           readonly input: (options: { readonly target: any }) => Record<string, unknown>;
@@ -74,7 +74,7 @@ export interface StandardSchema<Output = unknown> {
   };
 }
 
-/** The result of a schema: the value, or what is wrong with it. */
+/** The result of a schema: the value, or its mistakes. */
 export type StandardResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | {
@@ -114,20 +114,22 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
    */
   services?: Record<string, Service<State, Config>>;
   /**
-   * Handlers of events, by topic: "user.created"; "user.*" for one name in place of `*`; "user.>" for one or more names
-   * at the end. Each runs once a server for an event, one event after another, on the newest version, in the host where
-   * `start` runs; with `background: "process"` in each process.
+   * Handlers of events, by pattern. "user.created" is one topic. In "user.*" the `*` is any one name. In "user.>" the
+   * `>` is one or more names at the end. An event runs a handler once in the whole server, on the newest version, in
+   * the host where `start` runs. With `background: "process"` it runs once in each process. A handler gets one event at
+   * a time.
    */
   on?: Record<string, EventHandler<State, Config>>;
   /**
-   * Work that is due at times, by name: `{ tidy: { when: "0 3 * * *", run: (context) => tidyUp(context) } }`. A function
-   * under a time is short for it: `"every 10s": (context) => poll(context)`. Runs once a server, never beside itself.
+   * Tasks on a schedule, by name: `{ tidy: { when: "0 3 * * *", run: (context) => tidyUp(context) } }`. Short form,
+   * with the time as the key: `"every 10s": (context) => poll(context)`. A task runs once in the whole server. Its runs
+   * never overlap.
    */
   schedule?: Record<string, Task<State, Config>>;
   /**
    * A program in any language answers messages and offers services: `{ command: ["python3", "bot.py"], protocol:
-   * "lines", routes: ["BOT "] }`. It runs as long as the version, and is started again when it ends. Not beside setup,
-   * check, handoff and dispose.
+   * "lines", routes: ["BOT "] }`. It runs as long as the version, and is started again when it ends. A module with a
+   * program has no setup, check, handoff or dispose.
    */
   program?: ProgramOptions;
   /** Runs before the module's own `fetch` routes and the upgrades of its WebSocket routes, in this order. */
@@ -155,19 +157,19 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
    */
   check?(context: ModuleContext<State, Config>): void | boolean | Promise<void | boolean>;
   /**
-   * Runs when this version serves: open connections to others, begin timers, wire listeners here. Do not await work
-   * that goes on. If it fails, or takes longer than `timeouts.loadMs`, the version serves all the same, and `start` is
+   * Runs when this version begins to serve. Open connections, begin timers and add listeners here. Do not await work
+   * that never ends. If `start` fails, or takes longer than `timeouts.loadMs`, the version still serves, and `start` is
    * tried again after 1, 2, 5, 10 and 30 s, then every 30 s.
    */
   start?(context: ModuleContext<State, Config>): unknown;
   /**
-   * Runs when this version leaves, if its `start` has succeeded: end what `start` began. The next version's `start`
-   * waits for it, `timeouts.loadMs` at most.
+   * Runs when this version stops serving, if its `start` has succeeded. End here the work that `start` began. The next
+   * version's `start` waits for it, `timeouts.loadMs` at most.
    */
   stop?(context: ModuleContext<State, Config>, reason: StopReason): unknown;
   /**
-   * Where `start`, `stop` and `on` run. "server" (default): in one process of the server; if it ends, another one takes over.
-   * "process": in each.
+   * Where `start`, `stop` and `on` run. "server" (default): in one process of the server; if it ends, another process
+   * takes over. "process": in each process.
    */
   background?: "server" | "process";
   /**
@@ -342,7 +344,7 @@ export interface ServerWebSocket<Data = unknown> {
   /** 1: open; 2: closing; 3: closed. */
   readonly readyState: 1 | 2 | 3;
   readonly client: Client;
-  /** Who the client has shown to be, when it opened the socket. */
+  /** The client's session when it opened the socket. */
   readonly session: Session;
   readonly remoteAddress: string;
   /** The topics that it is subscribed to. */
@@ -383,14 +385,15 @@ export interface ServerWebSocket<Data = unknown> {
   cork<R>(fn: (socket: this) => R): R;
 }
 
-/** Which clients may do what the server guards: call procedures, hear events, use the store. */
+/** Checks whether clients may use the guarded parts of the server: procedures, events, the store. */
 export interface ModuleAccess {
   /**
-   * Whether a client may, by the scopes of its token and `access.required`. A page of another origin never may.
+   * Checks an action of a client against the scopes of its token and `access.required`. A page of another origin is
+   * always refused.
    *
    * @param asker   a message, a socket, a connection, or the context of a request
    * @param action  "events:user.created", "store:scores:read"
-   * @param request the client's, if it has sent one
+   * @param request the client's HTTP request, if there is one
    * @returns null: it may
    */
   refusal(
@@ -400,23 +403,26 @@ export interface ModuleAccess {
   ): AccessRefusal | null;
 }
 
-/** Why a client may not. */
+/** The reason for a refusal. */
 export interface AccessRefusal {
-  /** A client that is not known must show a token; one that is known has not the scope. */
+  /**
+   * UNAUTHENTICATED: the client must show a valid token. FORBIDDEN: its token lacks the scope, or the page is of
+   * another origin. TOO_MANY_GUESSES: too many wrong tokens came from its address.
+   */
   readonly code: "UNAUTHENTICATED" | "FORBIDDEN" | "TOO_MANY_GUESSES";
-  /** The same for HTTP. With 401 goes the header `WWW-Authenticate: Bearer` (RFC 6750 section 3). */
+  /** The HTTP status. Send a 401 with the header `WWW-Authenticate: Bearer` (RFC 6750 section 3). */
   readonly status: 401 | 403 | 429;
-  /** For the client: a sentence without its end, in lower case. */
+  /** For the client: a sentence in lower case, without a full stop. */
   readonly message: string;
 }
 
-/** Whether a pattern ("user.*") chooses a topic. False for one that is wrong. */
+/** Whether a pattern ("user.*") matches a topic. An invalid pattern or topic matches nothing. */
 export function matchesTopic(pattern: string, topic: string): boolean;
 
-/** An event, as each subscriber gets it: a copy of its own. */
+/** An event. Each subscriber gets its own copy. */
 export interface HubEvent {
   readonly topic: string;
-  /** A structured clone of what was emitted. */
+  /** A structured clone of the emitted data. */
   readonly data: any;
   /** The module that emitted it. */
   readonly emitter: string;
@@ -424,7 +430,7 @@ export interface HubEvent {
   readonly id: string;
 }
 
-/** A handler of events. If it fails, or takes longer than `timeouts.handlerMs`, that is logged, and the next event comes. */
+/** A handler of events. A failure, or a time above `timeouts.handlerMs`, is logged. It then gets the next event. */
 export type EventHandler<State = any, Config = any> = (
   event: HubEvent,
   context: ModuleContext<State, Config>,
@@ -433,33 +439,34 @@ export type EventHandler<State = any, Config = any> = (
 /** Events between the modules of the server. */
 export interface ModuleEvents {
   /**
-   * Tells all subscribers, in all modules, hosts and processes of the server. It returns at once, and knows nothing of
-   * them.
+   * Sends an event to all subscribers, in all modules, hosts and processes of the server. Returns at once, without
+   * waiting for them.
    *
    * @param topic names with dots between: "user.created". At most 255 characters
    * @param data  a structured clone of it is sent. At most 1 MB
    */
   emit(topic: string, data?: unknown): void;
   /**
-   * The events from now on, here where it is called. It ends when another version of the module serves, or by `return`
-   * (`break` in a `for await`). Of a reader that is too slow, 10,000 events or 8 MB wait; further ones are dropped.
+   * Returns an iterator of the events from now on, in the process or thread of the caller. It ends when another version
+   * of the module serves, or by `return` (`break` in a `for await`). At most 10,000 events or 8 MB wait for a slow
+   * reader; further events are dropped.
    *
-   * @param topic as in `on`; or several: an event that two of them choose comes once
+   * @param topic a pattern as in `on`, or a list. An event that matches two of them is delivered once
    */
   subscribe(topic: string | readonly string[], options?: SubscribeOptions): Subscription;
 }
 
 export interface SubscribeOptions {
   /**
-   * First the events behind this position, of the last 1,000 (or 4 MB) that the server keeps: a `position`, or the `id`
-   * of an event. Default: only events from now on.
+   * Begin after this point: the `position` of a subscription, or the `id` of an event. The server keeps the last 1,000
+   * events (at most 4 MB). Default: only events from now on.
    */
   after?: string | null;
 }
 
 /** The iterator of `events.subscribe`. */
 export interface Subscription extends AsyncIterableIterator<HubEvent> {
-  /** Where its reader is: for `after`, so that another subscription goes on behind its last event. */
+  /** The reader's place in the events. Pass it as `after`, and another subscription goes on from there. */
   readonly position: string;
 }
 
@@ -467,8 +474,8 @@ export interface Subscription extends AsyncIterableIterator<HubEvent> {
 export type Service<State = any, Config = any> = ServiceFunction<State, Config> | ServiceOptions<State, Config>;
 
 /**
- * Input and result are structured clones, whichever hosts the two modules run in. Throw a ServiceError to tell the caller
- * why. An async generator answers in parts: its caller gets an async iterable.
+ * Input and result are structured clones, in every host. Throw a ServiceError to give the caller a reason. An async
+ * generator streams its result: the caller gets an async iterable.
  */
 export interface ServiceFunction<State = any, Config = any> {
   (input: any, context: ServiceContext<State, Config>): unknown;
@@ -478,9 +485,9 @@ export interface ServiceFunction<State = any, Config = any> {
 
 export interface ServiceOptions<State = any, Config = any> {
   call: ServiceFunction<State, Config>;
-  /** Checks the input before `call`, which gets the schema's value. A wrong one fails with INVALID_INPUT. */
+  /** Checks the input. `call` gets the schema's output. Invalid input fails with INVALID_INPUT. */
   input?: StandardSchema<any>;
-  /** Checks the result. A wrong one fails with INVALID_OUTPUT. */
+  /** Checks the result. An invalid result fails with INVALID_OUTPUT. */
   output?: StandardSchema<any>;
   /** Whether clients may call it, as the procedure "MODULE.SERVICE". Default false. */
   public?: boolean;
@@ -500,31 +507,34 @@ export interface ServiceOptions<State = any, Config = any> {
 export interface ServiceContext<State = unknown, Config = Settings> extends ModuleContext<State, Config> {
   /** The module that calls, or "rpc" for a client. */
   readonly caller: string;
-  /** Who the client at the beginning of the calls has proved to be; null: nobody, or there is none. */
+  /** The identity of the client that began the chain of calls. null: it has none, or no client began it. */
   readonly identity: string | null;
-  /** Aborted when nobody waits for the result any more: a caller gave up, or the time is over. */
+  /** Aborted when the result is no longer needed: a caller gave up, or the time is over. */
   readonly signal: AbortSignal;
 }
 
 export interface ProgramOptions<Asked extends string = string> {
-  /** The program and its arguments, run in the folder of the module's file. A change of its own files reloads it. */
+  /** The program and its arguments. It runs in the folder of the module's file. Changes of these files reload it. */
   command: readonly string[];
   /**
-   * "lines": a message is a line to the program, and its next line is the reply; one at a time. "json-rpc": JSON-RPC
-   * 2.0, a message a line, both ways; many at a time.
+   * "lines": each message is sent as a line, and the program's next line is the reply. One message at a time.
+   * "json-rpc": JSON-RPC 2.0 in both directions, one message per line. Many calls at a time.
    */
   protocol: "lines" | "json-rpc";
   /** Keys of raw routes, framed by lines: "BOT ". With JSON-RPC, a message calls the program's method "message". */
   routes?: readonly string[];
   /** Services, with JSON-RPC: names of the program's methods. */
   services?: readonly Asked[];
-  /** From a message to its answer. In milliseconds. Default 30000, or the module's `timeouts.handlerMs`. 0: no limit. */
+  /**
+   * The time from a message to its answer. In milliseconds. Default: the module's `timeouts.handlerMs`, else 30000.
+   * 0: no limit.
+   */
   timeoutMs?: number;
   /** Shown by HELP. */
   description?: string;
 }
 
-/** A task of a schedule: a function under a time ("every 10s", "0 3 * * *", "@daily"), or an object. */
+/** A task of a schedule: a function with a time as its key ("every 10s", "0 3 * * *", "@daily"), or an object. */
 export type Task<State = unknown, Config = Settings> = TaskOptions<State, Config>["run"] | TaskOptions<State, Config>;
 
 export interface TaskOptions<State = unknown, Config = Settings> {
@@ -536,10 +546,10 @@ export interface TaskOptions<State = unknown, Config = Settings> {
   run(context: TaskContext<State, Config>, run: TaskRun): unknown;
   /** For a cron line: an IANA name, such as "Europe/Berlin". Default: `schedule.timeZone`, else the system's. */
   timeZone?: string;
-  /** Whether one run that was missed while the server did not run is made up when it starts. Default false. */
+  /** Whether a start makes up one run that was missed while the server was down. Default false. */
   catchUp?: boolean;
   /**
-   * How long a run may take; then `context.signal` aborts, and the run has failed. In milliseconds. Default:
+   * How long a run may take. After that `context.signal` aborts, and the run has failed. In milliseconds. Default:
    * `timeouts.handlerMs` of the configuration, 30000. 0: no limit.
    */
   timeoutMs?: number;
@@ -549,7 +559,7 @@ export interface TaskOptions<State = unknown, Config = Settings> {
 
 /** The first argument of a task: the module's context, with the facts of one run. */
 export interface TaskContext<State = unknown, Config = Settings> extends ModuleContext<State, Config> {
-  /** Aborted when the run is over its time, or is cut because the server ends. */
+  /** Aborted when the run exceeds its time limit, or when the server stops. */
   readonly signal: AbortSignal;
 }
 
@@ -565,21 +575,21 @@ export interface TaskRun {
 
 /** Options of one call of a service. */
 export interface ServiceCallOptions {
-  /** At most this long, within the time that the caller has left itself. In milliseconds. */
+  /** The time limit of the call. The caller's own remaining time is a limit, too. In milliseconds. */
   timeoutMs?: number;
   /** Cancels the call, which then fails with CANCELLED. */
   signal?: AbortSignal;
 }
 
 /**
- * The services of all modules, by module and name. `hrmr types` adds the types of this project's modules; others are
- * possible, without types.
+ * The services of all modules, by module and name. `hrmr types` adds the types of this project's modules. Other modules
+ * can be called without types.
  */
 export interface ModuleServices {
   readonly [module: string]: any;
 }
 
-/** The services of a module as others call them: `ServicesOf<typeof import("./kv").default>`. */
+/** The services of a module, with the types for its callers: `ServicesOf<typeof import("./kv").default>`. */
 export type ServicesOf<Definition> = Definition extends { readonly services: infer Offered }
   ? { readonly [Name in keyof Offered]: ServiceCall<Offered[Name]> }
   : Record<never, never>;
@@ -657,17 +667,17 @@ export interface Message {
   /** The same, decoded as UTF-8. */
   readonly text: string;
   readonly client: Client;
-  /** Who the client has shown to be, with AUTH. */
+  /** The client's session, set by AUTH. */
   readonly session: Session;
   /** Aborted when nobody waits for the reply any more: the client left, or the time is over. */
   readonly signal: AbortSignal;
 }
 
-/** Who a client has shown to be, by a token of `hrmr token add`. */
+/** The identity and the rights of a client, from a token of `hrmr token add`. */
 export interface Session {
-  /** The token's name; null: the client has shown no token, or its token is not valid any more. */
+  /** The token's name. null: the client has shown no token, or its token is no longer valid. */
   readonly identity: string | null;
-  /** What the token allows: "rpc:accounts.*", "http". Empty without an identity. */
+  /** The token's scopes: "rpc:accounts.*", "http". Empty without an identity. */
   readonly scopes: readonly string[];
 }
 
@@ -735,11 +745,11 @@ export interface ModuleContext<State = unknown, Config = Settings> {
   /** Resources that outlive this version: a database, a cache, a connection. */
   readonly shared: SharedResources;
   /**
-   * The services of all modules: `await context.services.kv.get("x")`. Rejects with a ServiceError. The call inherits the
-   * deadline and the cancellation of the message that it is made for.
+   * The services of all modules: `await context.services.kv.get("x")`. Rejects with a ServiceError. The call inherits
+   * the deadline and the cancellation of the message that is being handled.
    */
   readonly services: ModuleServices;
-  /** For a module that offers clients what the server guards. On the main thread only. */
+  /** Access checks, for a module that offers guarded parts of the server to clients. On the main thread only. */
   readonly access: ModuleAccess;
   /** Events of all modules: `context.events.emit("user.created", { id: 7 })`. */
   readonly events: ModuleEvents;
@@ -747,7 +757,7 @@ export interface ModuleContext<State = unknown, Config = Settings> {
    * Sends to every WebSocket of this module that is subscribed to the topic. On the main thread only.
    *
    * @param data    a list: several messages, which each socket gets in one write
-   * @param options `onlyHere`: only to those of this process of the server. Default false
+   * @param options `onlyHere`: sends only to sockets of this process of the server. Default false
    * @returns bytes taken; -1 if some wait for their client to read; 0 if nobody is subscribed, or all dropped it
    */
   publish(
@@ -788,8 +798,9 @@ export interface RequestContext<
 > extends ModuleContext<State, Config> {
   readonly client: Client;
   /**
-   * Who the client has shown to be: by the request's `Authorization: Bearer` (for a WebSocket, also by a subprotocol),
-   * else by AUTH on its connection. A token that is not of this server is nobody's, and for the module to judge.
+   * The client's session, from the request's `Authorization: Bearer` (for a WebSocket, also from a subprotocol), else
+   * from AUTH on its connection. A token that the server does not know gives no identity; the module may check it
+   * itself.
    */
   readonly session: Session;
   /**
@@ -833,7 +844,7 @@ export interface Log {
 /** The connection of a `connect` handler. It is closed when the handler returns, unless a new version takes it over. */
 export interface Connection extends AsyncIterable<Uint8Array> {
   readonly client: Client;
-  /** Who the client has shown to be, with AUTH, before the handler got the connection. */
+  /** The client's session, set by AUTH before the handler got the connection. */
   readonly session: Session;
   /** Yours. Stays with the connection when a new version of the module takes it over. */
   data: unknown;
