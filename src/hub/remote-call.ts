@@ -117,9 +117,12 @@ export class RemoteServiceCall implements InFlight, RemoteCallOwner {
       return this.reject(new Error("the module's host answered a service call with bytes"));
     this.kind = "stream";
     this.isEndless = true;
-    this.#parts = new RemoteParts(reply as AsyncIterable<string>, () => {
-      this.#parts = null;
-      this.#leave();
+    this.#parts = new RemoteParts(reply as AsyncIterable<string>, {
+      over: () => {
+        this.#parts = null;
+        this.#leave();
+      },
+      errorOf: (error) => this.#errorOf(error),
     });
     this.#settle();
     this.#answer.stream(this.#parts);
@@ -158,16 +161,22 @@ function failureOf(encoded: string): ServiceError {
   return errorOf(decodeValue(encoded) as ServiceFailure);
 }
 
+interface RemotePartsOwner {
+  over(): void;
+  /** @returns the reader's error. Logs one that the service did not mean */
+  errorOf(error: Error): ServiceError;
+}
+
 /** The parts of a result, as they come from the place. */
 class RemoteParts implements AsyncIterableIterator<Carried> {
   readonly #iterator: AsyncIterator<string>;
-  readonly #over: () => void;
+  readonly #owner: RemotePartsOwner;
   #cut: Error | null = null;
   #isOver = false;
 
-  constructor(source: AsyncIterable<string>, over: () => void) {
+  constructor(source: AsyncIterable<string>, owner: RemotePartsOwner) {
     this.#iterator = source[Symbol.asyncIterator]();
-    this.#over = over;
+    this.#owner = owner;
   }
 
   [Symbol.asyncIterator](): this {
@@ -186,9 +195,7 @@ class RemoteParts implements AsyncIterableIterator<Carried> {
       return { done: false, value: Carried.encoded(encoded) };
     } catch (error) {
       this.#end();
-      throw error instanceof ServiceError
-        ? error
-        : new ServiceError("FAILED", error instanceof Error ? error.message : String(error));
+      throw error instanceof ServiceError ? error : this.#owner.errorOf(error as Error);
     }
   }
 
@@ -206,7 +213,7 @@ class RemoteParts implements AsyncIterableIterator<Carried> {
   #end(): IteratorResult<Carried> {
     if (!this.#isOver) {
       this.#isOver = true;
-      this.#over();
+      this.#owner.over();
     }
     return { done: true, value: undefined };
   }

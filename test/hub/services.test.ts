@@ -36,6 +36,8 @@ export default defineModule({ services: {
   short: { run: "${run}", timeoutMs: 30, call: () => new Promise(() => {}) },
   count: own(async function* (n) { for (let i = 0; i < n; i++) yield { i }; }),
   forever: own(async function* () { try { for (let i = 0; ; i++) { yield i; await Bun.sleep(0); } } finally { rows.set("left", true); } }),
+  bug: own(async function* () { yield 1; throw new TypeError("a bug behind the first part"); }),
+  dies: own(async function* () { yield 1; process.kill(process.pid, "SIGKILL"); yield await new Promise(() => {}); }),
   breaks: own(async function* () { yield 1; throw new ServiceError("BROKE", "in the middle"); }),
   back: own(async (depth, context) => depth === 0 ? [] : await context.services.asker_inline.deeper(depth - 1)),
 } });`;
@@ -96,6 +98,26 @@ for (const to of HOSTS) {
       expect(await ask(hub, "inline", `callee_${to}.echo 1`)).toBe(1);
     }));
 }
+
+for (const to of HOSTS) {
+  test(`a bug behind the first part of a result is in the log (${to})`, () =>
+    onHub(async (hub) => {
+      expect(await ask(hub, "inline", `callee_${to}.bug`)).toEqual([1, { code: "FAILED" }]);
+      const line = `callee_${to} v1 `;
+      await until("the log has it", () =>
+        hub.program
+          .output()
+          .split("\n")
+          .some((each) => each.includes(line) && each.includes("a bug behind the first part")),
+      );
+    }));
+}
+
+test("a process that dies behind the first part of a result is unavailable, and comes back", () =>
+  onHub(async (hub) => {
+    expect(await ask(hub, "inline", "callee_process.dies")).toEqual([1, { code: "UNAVAILABLE" }]);
+    expect(await ask(hub, "inline", "callee_process.echo 1")).toBe(1);
+  }));
 
 for (const from of HOSTS) {
   for (const to of HOSTS) {
