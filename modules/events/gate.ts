@@ -1,4 +1,4 @@
-/** Which events a client may hear and emit: by the settings, and by the scopes of its token. */
+/** Decides which events a client may receive and emit, by the settings and the scopes of its token. */
 import { type Client, type HubEvent, matchesTopic, type ModuleContext, type Session, type Subscription } from "hrmr";
 import type { Settings } from "./settings";
 
@@ -8,7 +8,7 @@ export interface Asker {
   readonly session: Session;
 }
 
-/** Why a client does not get what it asks for. */
+/** The reason for a refusal to a client. */
 export class Refusal extends Error {
   readonly code: string;
   /** For HTTP. */
@@ -32,13 +32,13 @@ export class Gate {
     this.#context = context;
   }
 
-  /** @param after see `events.subscribe`; one that is wrong counts as none. @throws Refusal */
+  /** @param after see `events.subscribe`; an invalid value is ignored. @throws Refusal */
   subscribe(asker: Asker, topics: readonly string[], after: string | null, request?: Request): Subscription {
     this.check(asker, topics, request);
     return this.open(topics, after);
   }
 
-  /** Whether a client may hear all these topics. @throws Refusal: it may not, or one is wrong */
+  /** Checks that a client may receive all these topics. @throws Refusal if it may not, or if a topic is invalid */
   check(asker: Asker, topics: readonly string[], request?: Request): void {
     if (topics.length === 0) throw new Refusal("INVALID_TOPIC", 400, "name a topic: ?topic=user.*");
     if (topics.length > MAX_TOPICS)
@@ -47,7 +47,7 @@ export class Gate {
     void this.open(topics, null).return?.();
   }
 
-  /** Whether the settings let an event out: a pattern may choose more than they do. */
+  /** Whether the settings open an event to clients. A client's pattern may match more events than they do. */
   lets({ topic }: HubEvent): boolean {
     return this.#settings.topics.some((pattern) => matchesTopic(pattern, topic));
   }
@@ -61,7 +61,7 @@ export class Gate {
     try {
       data = json.trim() === "" ? undefined : JSON.parse(json);
     } catch (error) {
-      throw new Refusal("INVALID_DATA", 400, `the data is no JSON: ${(error as Error).message}`);
+      throw new Refusal("INVALID_DATA", 400, `the data is not valid JSON: ${(error as Error).message}`);
     }
     try {
       this.#context.events.emit(topic, data);
@@ -75,10 +75,10 @@ export class Gate {
     if (refusal !== null) throw new Refusal(refusal.code, refusal.status, refusal.message);
     const isPlain = !/[*>]/.test(topic);
     if (allowed.length === 0 || (isPlain && !allowed.some((pattern) => matchesTopic(pattern, topic))))
-      throw new Refusal("FORBIDDEN", 403, `${JSON.stringify(topic)} is not open to clients (modules.events)`);
+      throw new Refusal("FORBIDDEN", 403, `${JSON.stringify(topic)} is not open to clients (modules.events.topics)`);
   }
 
-  /** For clients that were checked. @throws Refusal: a topic is wrong */
+  /** For clients that were already checked. @throws Refusal if a topic is invalid */
   open(topics: readonly string[], after: string | null): Subscription {
     try {
       return this.#context.events.subscribe(topics, { after });

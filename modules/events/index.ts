@@ -26,7 +26,7 @@ export default defineModule({
   async setup(context) {
     const settings = readSettings(context.config);
     if (settings.topics.length === 0 && settings.emit.length === 0)
-      context.log.warn('no event reaches a client: name topics in hrmr.json, as "events": { "topics": ["user.*"] }');
+      context.log.warn('clients get no events: name topics in hrmr.json, such as "events": { "topics": ["user.*"] }');
     const gate = new Gate(settings, context);
     return { settings, gate, sockets: await SocketFeeds.make(context, gate) };
   },

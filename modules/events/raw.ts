@@ -1,11 +1,11 @@
 /**
- * A raw client: lines in, and each event as one line of JSON out. Its subscriptions stay over reloads: `connection.data`
- * has where they are, and the next version goes on there.
+ * A raw client: it sends lines, and gets each event as one line of JSON. Its subscriptions survive reloads:
+ * `connection.data` holds their positions, and the next version continues there.
  */
 import type { Connection, Subscription } from "hrmr";
 import { type Gate, Refusal } from "./gate";
 
-/** Of each subscription, its topic and where its reader is. */
+/** Topic and position of each subscription. */
 type Positions = Map<string, string>;
 
 const HELP = "ERR write SUBSCRIBE topic, UNSUBSCRIBE topic, EMIT topic json or QUIT\n";
@@ -32,7 +32,7 @@ export class RawSubscriber {
     try {
       await this.#goOn();
       for await (const line of connection.lines()) if (!(await this.#obey(line))) return;
-      // A client that has ended its side may still read: `printf 'SUBSCRIBE user.*\n' | nc -N localhost 8080`.
+      // A client that has closed its sending side may still read: `printf 'SUBSCRIBE user.*\n' | nc -N localhost 8080`.
       if (!connection.replaced) await this.#outlive();
     } finally {
       for (const subscription of this.#open.values()) void subscription.return?.();
@@ -40,7 +40,7 @@ export class RawSubscriber {
     }
   }
 
-  /** The subscriptions of the version before. */
+  /** Resumes the subscriptions of the previous version. */
   async #goOn(): Promise<void> {
     for (const [topic, position] of this.#positions) {
       try {
@@ -86,7 +86,7 @@ export class RawSubscriber {
     if (this.#open.size >= MAX_SUBSCRIPTIONS)
       throw new Refusal("TOO_MANY", 429, `a connection has at most ${MAX_SUBSCRIPTIONS} subscriptions`);
     const subscription = this.#gate.subscribe(this.#connection, [topic], null);
-    // Behind the answer, which is written in this turn.
+    // Events must come after the answer, which is written in this turn.
     this.#start(topic, subscription);
     return `OK subscribed to ${topic}\n`;
   }
@@ -104,7 +104,7 @@ export class RawSubscriber {
     this.#open.set(topic, subscription);
     this.#positions.set(topic, subscription.position);
     const pump = this.#pump(topic, subscription)
-      // The client is gone, which `run` sees too.
+      // The client is gone. `run` notices that, too.
       .catch(() => undefined)
       .finally(() => this.#pumps.delete(pump));
     this.#pumps.add(pump);
@@ -113,14 +113,14 @@ export class RawSubscriber {
   async #pump(topic: string, subscription: Subscription): Promise<void> {
     const connection = this.#connection;
     for await (const event of subscription) {
-      // The next version writes it, and those behind it.
+      // The next version writes this event and all later ones.
       if (connection.replaced) return;
       if (this.#gate.lets(event)) await connection.write(`${JSON.stringify(event)}\n`);
       if (this.#open.get(topic) === subscription) this.#positions.set(topic, subscription.position);
     }
   }
 
-  /** Until the client is gone, or a new version takes over. An empty line shows whether it is still there. */
+  /** Runs until the client is gone, or a new version takes over. An empty line tests whether the client is there. */
   async #outlive(): Promise<void> {
     const connection = this.#connection;
     if (this.#open.size === 0) return;
@@ -140,7 +140,7 @@ export class RawSubscriber {
   }
 }
 
-/** @throws what is no refusal */
+/** @throws every error that is not a Refusal */
 export function errorLine(error: unknown): string {
   if (error instanceof Refusal) return `ERR ${error.code} ${error.message}\n`;
   throw error;

@@ -2,7 +2,7 @@
 import { matchesTopic } from "hrmr";
 
 export interface Settings {
-  /** Patterns of the topics whose events leave the server. */
+  /** Patterns of the topics that clients may receive. */
   readonly topics: readonly string[];
   /** Patterns of the topics that clients may emit. */
   readonly emit: readonly string[];
@@ -17,7 +17,8 @@ const MAX_HEARTBEAT_MS = 3_600_000;
 /** @throws Error that names the setting and shows a right value */
 export function readSettings(config: Record<string, unknown>): Settings {
   const unknown = Object.keys(config).find((key) => !KEYS.includes(key) && !SERVERS.includes(key));
-  if (unknown !== undefined) throw new Error(`modules.events.${unknown} is no setting. There are ${KEYS.join(", ")}.`);
+  if (unknown !== undefined)
+    throw new Error(`modules.events.${unknown} is not a setting. Use one of ${KEYS.join(", ")}.`);
   const { heartbeatMs = 15_000 } = config;
   if (typeof heartbeatMs !== "number" || !(heartbeatMs >= 10 && heartbeatMs <= MAX_HEARTBEAT_MS))
     throw refused("heartbeatMs", heartbeatMs, `a number of milliseconds from 10 to ${MAX_HEARTBEAT_MS}`, 15_000);
@@ -32,7 +33,7 @@ function readPatterns(config: Record<string, unknown>, name: "topics" | "emit"):
   return value as string[];
 }
 
-/** A pattern chooses the topic that has "x" for each of its wildcards. */
+/** A valid pattern matches the topic that has "x" in place of each wildcard. */
 function isPattern(text: string): boolean {
   return matchesTopic(text, text.replaceAll(/[*>]/g, "x"));
 }

@@ -1,6 +1,7 @@
 /**
- * WebSockets: all that ask for the same topics share one subscription and one frame for each event. Sockets stay over
- * reloads of the module, so their feeds are kept beside its versions: each version goes on where the one before ended.
+ * WebSockets. Sockets with the same topics share one subscription, and one frame for each event. Sockets stay open over
+ * reloads of the module, so their feeds are kept outside of its versions: each version continues where the previous
+ * version ended.
  */
 import type { ModuleContext, ServerWebSocket, Subscription } from "hrmr";
 import type { Gate } from "./gate";
@@ -8,11 +9,11 @@ import type { Gate } from "./gate";
 /** The feed of some topics. Plain data: it outlives versions. */
 interface Feed {
   readonly topics: readonly string[];
-  /** How many have it. */
+  /** Number of sockets with this feed. */
   sockets: number;
-  /** Behind the last event that was sent. null: it begins now. */
+  /** The position after the last sent event. null: begin now. */
   position: string | null;
-  /** Resolves when the version before sends nothing more. */
+  /** Resolves when the previous version has stopped sending. */
   ended: Promise<void>;
 }
 
@@ -31,7 +32,7 @@ export class SocketFeeds {
   readonly #feeds: Feeds;
   readonly #gate: Gate;
   readonly #publish: ModuleContext["publish"];
-  /** Feeds that this version reads. null: it waits for the version before. */
+  /** Feeds that this version reads. null: it waits for the previous version. */
   readonly #open = new Map<string, Subscription | null>();
 
   private constructor(feeds: Feeds, gate: Gate, publish: ModuleContext["publish"]) {
@@ -50,7 +51,7 @@ export class SocketFeeds {
     return { key: [...new Set(topics)].sort().join(" ") };
   }
 
-  /** Reads the feeds of the version before. */
+  /** Takes over the feeds of the previous version. */
   goOn(): void {
     for (const key of this.#feeds.keys()) this.#ensure(key);
   }
@@ -83,7 +84,7 @@ export class SocketFeeds {
   }
 
   #begin(key: string, feed: Feed): void {
-    // Its last socket has left meanwhile.
+    // Its last socket has closed meanwhile.
     if (this.#feeds.get(key) !== feed) return;
     const subscription = this.#gate.open(feed.topics, feed.position);
     this.#open.set(key, subscription);
@@ -101,7 +102,7 @@ export class SocketFeeds {
     };
     for await (const event of subscription) {
       if (!this.#gate.lets(event)) continue;
-      // The events of one turn of the loop leave in one write for each socket.
+      // The events of one turn of the loop are sent to each socket in one write.
       if (texts.push(JSON.stringify(event)) === 1) setImmediate(flush);
       else if (texts.length === MAX_TOGETHER) flush();
     }

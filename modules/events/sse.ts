@@ -1,4 +1,4 @@
-/** Server-sent events: each event's data is its JSON. A browser that comes back tells where it was, and misses nothing. */
+/** Server-sent events: the data is the event as JSON. A browser that reconnects sends its last id, and misses none. */
 import type { RequestContext, Subscription } from "hrmr";
 import { type Gate, Refusal } from "./gate";
 
@@ -15,7 +15,7 @@ export function openEventStream(request: Request, context: RequestContext, gate:
 function toStream(subscription: Subscription, gate: Gate, heartbeatMs: number): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   let waiting: ReturnType<Subscription["next"]> | null = null;
-  // Before any event: a browser that must come back without one tells where it began.
+  // Sent before any event, so that a browser that reconnects before its first event has an id to send.
   let first = `retry: 1000\nid: ${subscription.position}\n\n`;
   return new ReadableStream({
     async pull(controller) {
@@ -46,7 +46,7 @@ async function inTime<T>(work: Promise<T>, ms: number): Promise<T | typeof LATE>
   }
 }
 
-/** @throws what is no refusal */
+/** @throws every error that is not a Refusal */
 export function errorResponse(error: unknown): Response {
   if (!(error instanceof Refusal)) throw error;
   const { code, message, status } = error;

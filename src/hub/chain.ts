@@ -6,7 +6,7 @@ const MAX_DEPTH = 32;
 
 /**
  * @param name "kv.get", which is about to be called
- * @returns why it must not be; null: it may
+ * @returns the reason to refuse the call; null: it is allowed
  */
 export function refusedChain(frame: CallFrame | null, name: string): string | null {
   if (frame === null || frame.chain.length === 0) return null;

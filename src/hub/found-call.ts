@@ -1,4 +1,4 @@
-/** A call whose callee is found: what the hub hands to the way that carries it. */
+/** A call with its callee. The hub hands it to the host that runs it. */
 import type { CallServer } from "../host/inline";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
@@ -18,7 +18,7 @@ export interface FoundCall {
   readonly askedAt: number;
 }
 
-/** The client of calls that no client has asked for. */
+/** The client of calls that no client began. */
 export const NO_CLIENT: Client = { address: "hrmr", port: 0, transport: "unix", isLocal: true, connection: 0 };
 
 export function clientOf({ order }: FoundCall): Client {
@@ -43,15 +43,15 @@ export function lateError({ name, order, service, server }: FoundCall): ServiceE
 }
 
 export function cancelledError({ name }: FoundCall): ServiceError {
-  return new ServiceError("CANCELLED", `${name} was cancelled: nobody waits for it any more`);
+  return new ServiceError("CANCELLED", `${name} was cancelled: its caller no longer waits`);
 }
 
-/** The callee threw something that is no ServiceError. The log has it; its text is not for others. */
+/** The callee threw an error that is not a ServiceError. It is logged; the caller does not get its text. */
 export function failedError({ name }: FoundCall, error: unknown): ServiceError {
   return new ServiceError("FAILED", `${name} failed: ${textOf(error)}`);
 }
 
-/** Calls `giveUp` when the caller does not wait any more. @returns stops that */
+/** Calls `giveUp` when the caller no longer waits. @returns a function that removes the listener */
 export function onCancelled({ order }: FoundCall, giveUp: () => void): () => void {
   const signals = [order.signal, order.frame?.cancellation()].filter((each) => each != null);
   for (const signal of signals) signal.addEventListener("abort", giveUp, { once: true });

@@ -70,7 +70,7 @@ export class InlineCall implements InFlight, Deadline {
     return true;
   }
 
-  /** Nobody waits for it any more. */
+  /** The caller no longer waits: cancels the call. */
   readonly giveUp = (): void => {
     if (this.#isAnswered && this.#parts === null) return;
     const error = cancelledError(this.#found);
@@ -166,7 +166,7 @@ export class InlineCall implements InFlight, Deadline {
     return failedError(this.#found, error);
   }
 
-  /** It had to wait, and has its answer: `leave` comes when its code has ended. */
+  /** An asynchronous call has its answer. `leave` follows when its code has ended. */
   #settle(): void {
     this.#isAnswered = true;
     this.#time();

@@ -1,10 +1,14 @@
-/** The parts of a service's result that comes piece by piece: an async iterable of its module. */
+/** The parts of a streamed result: an async iterable of the service's module. */
 import { Carried } from "../module/service/values";
 
 interface PartsOwner {
   /** Enters the module's graph. */
   run<R>(fn: () => R): R;
-  /** It has ended: `error` is undefined for a whole one, or one that its reader left. @returns the reader's error */
+  /**
+   * Called at the end. `error` is undefined if the result is complete, or if its reader left.
+   *
+   * @returns the reader's error
+   */
   over(error?: unknown): Error | null;
 }
 

@@ -40,7 +40,7 @@ export class RemoteServiceCall implements InFlight, RemoteCallOwner {
     this.#startedAt = beginCall(found.service, false);
   }
 
-  /** @returns ends it: nobody waits for it any more */
+  /** @returns a function that cancels the call */
   begin(call: (order: RemoteOrder) => CallHandle): () => void {
     const found = this.#found;
     const latin1 = this.#encode();
@@ -59,7 +59,7 @@ export class RemoteServiceCall implements InFlight, RemoteCallOwner {
     return this.#giveUp;
   }
 
-  /** @returns null: it cannot be called, and its caller has been told */
+  /** @returns null: it cannot be called, and the caller already has the error */
   #encode(): string | null {
     const { order, name } = this.#found;
     if (isCancelled(this.#found)) return this.#refuse(cancelledError(this.#found));

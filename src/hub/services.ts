@@ -21,7 +21,7 @@ import type { FoundCall } from "./found-call";
 interface Callee {
   /** null: no version serves now. */
   readonly live: { readonly services: ReadonlyMap<string, BoundService> } | null;
-  /** Why none serves. null: none is known, or it is being replaced */
+  /** Why no version serves. null: no reason is known, or the module is being replaced */
   readonly error: string | null;
 }
 
@@ -50,7 +50,7 @@ export class Hub implements ServiceCalls, ServiceAsks {
     return promised((answer) => this.ask(order, answer));
   }
 
-  /** The same for those who pass the result on. @returns ends the call: nobody waits for it any more */
+  /** The same for callers that pass the result on. @returns a function that cancels the call */
   ask(order: ServiceOrder, to: ServiceAnswer): () => void {
     const startedAt = performance.now();
     const answer = new CountedAnswer(this, order, to, startedAt);

@@ -46,7 +46,7 @@ export class CallError extends Error {
 interface Pending {
   resolve(value: unknown): void;
   reject(error: Error): void;
-  /** A part of a result that comes piece by piece. */
+  /** A part of a streamed result. */
   next(value: unknown): void;
 }
 
@@ -58,7 +58,7 @@ interface Answer {
   readonly error?: { readonly code: number; readonly message: string; readonly data?: { readonly code?: string } };
 }
 
-/** One connection, opened at the first call and again after it was lost. Calls go over it side by side. */
+/** One connection, opened at the first call and again after it was lost. Calls share it, and run at the same time. */
 export class Client {
   readonly #options: ClientOptions;
   readonly #pending = new Map<number, Pending>();
@@ -80,7 +80,7 @@ export class Client {
     return parts.length > 0 ? parts : result;
   }
 
-  /** Calls a procedure whose result comes piece by piece. Leaving the loop cancels it. */
+  /** Calls a procedure with a streamed result. Leaving the loop cancels the call. */
   async *stream(method: string, params?: unknown, options: CallOptions = {}): AsyncGenerator<unknown> {
     const parts: unknown[] = [];
     let wake = (): void => {};
@@ -186,7 +186,7 @@ export class Client {
         if (!answer.startsWith("OK")) throw new CallError("UNAUTHORIZED", `hrmr refused the token: ${answer}`);
       }
       this.#failures = 0;
-      // Its end is told by the socket's events.
+      // The socket's events report its end.
       this.#read(lines).catch(() => {});
       return socket;
     } catch (error) {

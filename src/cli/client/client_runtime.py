@@ -77,7 +77,7 @@ class Client:
         self.close()
 
     def call(self, method: str, params: Any = None, timeout: Optional[float] = None) -> Any:
-        """Calls a procedure. Parts of a result that comes piece by piece are put into a list."""
+        """Calls a procedure. The parts of a streamed result become a list."""
         parts = []
         for is_last, value in self._ask(method, params, self._timeout if timeout is None else timeout):
             if is_last:
@@ -85,7 +85,7 @@ class Client:
             parts.append(value)
 
     def stream(self, method: str, params: Any = None) -> Iterator[Any]:
-        """Calls a procedure whose result comes piece by piece. Leaving the loop cancels it."""
+        """Calls a procedure with a streamed result. Leaving the loop cancels the call."""
         for is_last, value in self._ask(method, params, None):
             if is_last:
                 return

@@ -1,4 +1,4 @@
-/** JSON Schema (draft 2020-12) as a type of TypeScript or Python. What neither can say is `unknown`, `Any`. Pure. */
+/** JSON Schema (draft 2020-12) as a type of TypeScript or Python. Other parts become `unknown` or `Any`. Pure. */
 
 type Schema = Readonly<Record<string, unknown>>;
 

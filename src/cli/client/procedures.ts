@@ -10,7 +10,7 @@ export interface ClientProcedure {
   readonly output: unknown;
 }
 
-/** @param document of `rpc.discover`. @throws UserError NO_OPENRPC: it is something else */
+/** @param document of `rpc.discover`. @throws UserError NO_OPENRPC: it is not an OpenRPC document */
 export function readProcedures(document: unknown): ClientProcedure[] {
   const methods = (document as { readonly methods?: unknown } | null)?.methods;
   if (!Array.isArray(methods)) {

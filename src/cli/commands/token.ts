@@ -130,14 +130,14 @@ function revoke(file: string, name: string, isJson: boolean): void {
       hint: near === null ? "`hrmr token list` shows them." : `Did you mean ${near}?`,
     });
   };
-  // First, so that a mistake makes no folder.
+  // Checked first, so that a mistake does not create a folder.
   without(readTokens(file));
   change(file, without);
   if (isJson) return printJson({ revoked: name, file });
   console.log(`${name} is revoked.`);
 }
 
-/** The hash stays in the file: nobody needs it. */
+/** Leaves the hash out: only the server needs it. */
 function shown(record: TokenRecord): object {
   const { name, scopes, created, expires } = record;
   return { name, scopes, created, expires, isExpired: isExpired(record, Date.now()) };
@@ -150,7 +150,7 @@ function shownTime(at: string): string {
 
 // ---- the file ----
 
-/** Another command that changes the file is waited for so long. In milliseconds. */
+/** How long to wait for another command that changes the file. In milliseconds. */
 const LOCK_MS = 5000;
 const LOCK_PAUSE_MS = 20;
 /** How long a running server may take to say where its file is. In milliseconds. */
@@ -186,8 +186,8 @@ interface Place {
 }
 
 /**
- * The file of the server that runs here, if there is one: a unit of systemd has its data elsewhere. Else that of a server
- * that is started here with the same config file and folders.
+ * The file of the running server of this folder, since a systemd unit has its data elsewhere. If no server runs, the
+ * file of a server that is started here with the same config file and folders.
  */
 async function tokensFile({ file, config, modules, data }: Place): Promise<string> {
   if (file !== undefined) return resolve(file);

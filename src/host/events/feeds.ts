@@ -1,4 +1,4 @@
-/** The subscriptions of modules in one place, on the server's side: events go there as fast as they are taken. */
+/** The server's side of the subscriptions in one place. Events are sent as fast as the place takes them. */
 import type { EventHub } from "../../module/event/events";
 import type { EventRecord, EventSink } from "../../module/event/record";
 import { type Position, positionText } from "../../module/event/position";

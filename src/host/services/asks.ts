@@ -1,4 +1,4 @@
-/** The calls of services that modules in one place make, on the server's side: asked, answered, and given up with it. */
+/** The server's side of the service calls from one place. Begins and answers them, and cancels them with the place. */
 import type { ServiceAnswer, ServiceAsks } from "../../module/service/calls";
 import { plainFailure, uncopiedResult } from "../../module/service/error";
 import type { CallFrame } from "../../module/service/frame";
@@ -47,7 +47,7 @@ export class PlaceAsks {
     return true;
   }
 
-  /** The place is gone: nobody waits for its calls. */
+  /** The place is gone: cancels its calls. */
   drop(): void {
     const open = [...this.#open.keys()];
     for (const ask of open) this.#cancel(ask);
@@ -56,7 +56,7 @@ export class PlaceAsks {
 
   #receiveAsks(asks: AskBatch): void {
     for (let at = 0; at < asks.length; at += ASK_FIELDS) this.#ask(asks, at);
-    // What has answered at once is in one message.
+    // The answers of this turn share one message.
     this.#flush();
   }
 
@@ -137,7 +137,7 @@ export class PlaceAsks {
 
 type AskFields = [ask: number, target: string, input: string, leftMs: number, inherited: string, client: string];
 
-/** What the caller's own call hands down. Its end comes as a message. */
+/** The frame that a call inherits from its caller's own call. A message tells its end. */
 class AskedFrame implements CallFrame {
   readonly chain: CallFrame["chain"];
   readonly identity: CallFrame["identity"];
@@ -160,7 +160,7 @@ class AskedFrame implements CallFrame {
   }
 }
 
-/** A result in parts: sent as fast as its reader in the place takes them. */
+/** A streamed result. Its parts are sent as fast as the reader in the place takes them. */
 class SentStream {
   readonly #parts: AsyncIterableIterator<Carried>;
   readonly #send: (kind: ToldKind, text: string) => void;

@@ -7,7 +7,7 @@ export interface CarriedCall {
   readonly identity: string | null;
   /** The services that wait, the callee as the last. */
   readonly chain: readonly string[];
-  /** What the call has left. In milliseconds; 0: for ever. */
+  /** The time that the call has left. In milliseconds; 0: no limit. */
   readonly leftMs: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Access control: which client may do what. The parts of the server that guard something (procedures, events, the
- * store) ask `refusalOf`, with the session of the message or request and the action: "rpc:accounts.get".
+ * Access control: decides the rights of each client. The parts of the server that guard something (procedures, events,
+ * the store) ask `refusalOf`, with the session of the message or request and the action: "rpc:accounts.get".
  */
 import type { AccessOptions } from "../../config/options";
 import { quoted } from "../../config/quoted";
@@ -72,8 +72,7 @@ export class AccessControl implements Sessions {
   }
 
   /**
-   * The session of an HTTP request for something that is guarded: a wrong token is refused, whatever the client may do
-   * without one.
+   * The session of an HTTP request to a guarded part. A wrong token is refused, even if the client needs no token.
    *
    * @param own  its connection's session
    * @returns as `authenticate` does

@@ -9,11 +9,11 @@ import { readTokens } from "./token-file";
 import { hashOf, isExpired, isToken, type TokenRecord } from "./tokens";
 
 /**
- * How often the file is looked at, at most, while tokens are checked. A look is one stat(2). In milliseconds. Short: a
- * token that was revoked must not work any more.
+ * Shortest time between two looks at the file, while tokens are checked. A look is one stat(2). In milliseconds. It is
+ * short so that a revoked token stops working soon.
  */
 const LOOK_MS = 50;
-/** Tokens are found by so much of their hash. The rest is compared in constant time. In hexadecimal digits. */
+/** Length of the hash prefix that finds a token, in hexadecimal digits. The rest is compared in constant time. */
 const INDEX_DIGITS = 16;
 
 interface KnownToken {
@@ -80,8 +80,8 @@ export class KnownTokens {
 
   /**
    * @param session  of `find`
-   * @returns the session as the file has it now; NOT_VALID once its token is revoked or expired. A session that is of no
-   *   token is returned as it is
+   * @returns the session as the file has it now; NOT_VALID once its token is revoked or expired. A session without a
+   *   token is returned unchanged
    */
   current(session: Session): Session {
     const source = this.#sources.get(session);

@@ -28,7 +28,7 @@ const STAR = 42;
 /**
  * Checks a scope as a person wrote it.
  *
- * @returns null for a scope; else why it is none, as a sentence without its end
+ * @returns null for a valid scope; else the reason, as a sentence without a full stop
  */
 export function scopeMistake(text: string): string | null {
   const colon = text.indexOf(":");

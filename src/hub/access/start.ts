@@ -7,15 +7,15 @@ import { UserError } from "../../config/user-error";
 interface Start {
   readonly required: AccessOptions["required"];
   readonly listen: readonly ListenAddress[];
-  /** What needs a token and is in use: "procedures", "events", "the store". */
+  /** The parts in use that need a token: "procedures", "events", "the store". */
   readonly guards: readonly string[];
   /** Whether there is a token that is not expired. */
   readonly hasToken: boolean;
 }
 
 /**
- * Refuses a server that other machines reach and that guards something, but knows no token: none of their clients could
- * use it, and its owner would only learn of it from them.
+ * Refuses to start a server that other machines can reach, that guards something and that has no token. Clients of
+ * other machines could do nothing, and the owner would only learn of it from them.
  *
  * @throws UserError TOKENS_NEEDED with what to do
  */
@@ -42,7 +42,7 @@ interface Serving {
   readonly hasProcedures: boolean;
 }
 
-/** @returns what needs a token and is in use, for people: "procedures". Modules' own routes never need one */
+/** @returns the parts in use that need a token, for people: "procedures". Modules' own routes never need one */
 export function guardsOf(modules: readonly Serving[]): string[] {
   const areCalled = modules.some(({ hasProcedures }) => hasProcedures);
   const areHeard = modules.some(({ name, isShipped }) => name === "events" && isShipped);

@@ -26,8 +26,8 @@ export function readTokens(file: string): TokenRecord[] {
 }
 
 /**
- * Replaces the file, which then has mode 0600 and is on the disk. Makes its folder if it is missing. Where root writes
- * it, the file belongs to the owner of the folder: the server may run as that user.
+ * Replaces the file, which then has mode 0600 and is on the disk. Makes its folder if it is missing. If root writes it,
+ * the file belongs to the owner of the folder: the server may run as that user.
  *
  * @throws UserError TOKENS_FILE if it cannot be written; the old file stays
  */

@@ -1,5 +1,5 @@
 /**
- * Access tokens and their records, as the tokens' file holds them. Pure, but for the random bytes of a new token.
+ * Access tokens and their records, as the tokens' file holds them. Pure, except for the random bytes of a new token.
  */
 import { UserError } from "../../config/user-error";
 import { quoted } from "../../config/quoted";
@@ -11,14 +11,14 @@ const TOKEN_BYTES = 32;
 /** Without the = at the end of base64. */
 const TOKEN_CHARS = TOKEN_PREFIX.length + Math.ceil((TOKEN_BYTES * 8) / 6);
 
-/** Whether a text has the form of a token. Others are wrong without a look at the file. */
+/** Whether a text has the form of a token. Other texts are refused without reading the file. */
 export function isToken(text: string): boolean {
   return text.length === TOKEN_CHARS && text.startsWith(TOKEN_PREFIX);
 }
 
 /** A token as the file holds it: without the token itself. */
 export interface TokenRecord {
-  /** Who has it: the `identity` of its sessions. Unique in a file. */
+  /** The `identity` of its sessions. Unique in a file. */
   readonly name: string;
   /** SHA-256 of the whole token, in hexadecimal. */
   readonly hash: string;
@@ -44,7 +44,7 @@ export function hashOf(token: string): Buffer {
 
 const NAME = /^[A-Za-z0-9][\w.@-]{0,63}$/;
 
-/** @returns null for a name that a token may have; else why not, as a sentence without its end */
+/** @returns null for a valid name; else the reason, as a sentence without a full stop */
 export function nameMistake(name: string): string | null {
   // Not quoted: it is a secret.
   if (name.startsWith(TOKEN_PREFIX)) return "a token itself cannot be a token's name";
@@ -59,7 +59,7 @@ const LAST_MS = Date.UTC(9999, 11, 31);
 
 /**
  * @param text  "30d" (also m, h and w: minutes, hours, weeks), or a date in ISO 8601: "2027-01-31"
- * @returns when it is over; null: it is neither, or not in the future
+ * @returns the time of expiry; null: the text is invalid, or the time is not in the future
  */
 export function expiryOf(text: string, nowMs: number): Date | null {
   const span = /^(\d{1,6})([mhdw])$/.exec(text);

@@ -1,6 +1,6 @@
 /**
- * The events of a process: from its modules, and from the server's other processes, to the subscribers here. The order
- * of an emitter's events stays on every way, and no event goes one way twice.
+ * The events of a process: from its modules, and from the server's other processes, to the subscribers here. On every
+ * path the events of an emitter keep their order, and no event takes a path twice.
  */
 import type { Background } from "../../module/background";
 import type { EventHub } from "../../module/event/events";
@@ -15,7 +15,7 @@ import { chooses, type Subscriber, Subscribers } from "./subscribers";
 import { EventTotals, type SubscriberTotal } from "./totals";
 import { VersionGate } from "./versions";
 
-/** A module as the swap leaves it. */
+/** A module's state after the swap. */
 interface ServingModule {
   readonly name: string;
   /** null: it is being replaced. */
@@ -36,7 +36,7 @@ export class EventBus implements EventHub {
   /** By module, then by pattern. */
   #handlers = new Map<string, Map<string, HandlerQueue>>();
   readonly #gate = new VersionGate<Subscription>((event) => this.#emit(event.version.module, event.topic, event.text));
-  /** Of this process, in the ids of its events. */
+  /** Names this process in the ids of its events. */
   readonly #origin = crypto.randomUUID().slice(0, 8);
   readonly #kept = new KeptEvents(this.#origin);
   #lastNumber = 0;
@@ -86,7 +86,7 @@ export class EventBus implements EventHub {
     };
   }
 
-  /** Events of another process. @param missed  others that could not be sent here */
+  /** Events of another process. @param missed number of events that could not be sent here */
   deliver(events: readonly EventRecord[], missed: number): void {
     this.#totals.missed += missed;
     for (const event of events) this.#deliver(event);

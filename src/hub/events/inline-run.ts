@@ -11,7 +11,7 @@ import { tellBug } from "../../observe/tell-bug";
 import { deadlineOf } from "../chain";
 import { NO_CLIENT } from "../found-call";
 
-/** Called once, when the handler has ended, or its time has. */
+/** Called once, when the handler has ended or its time is over. */
 export type Over = (isError: boolean) => void;
 
 type Handler = (event: unknown, context: unknown) => unknown;
@@ -33,7 +33,7 @@ export class InlineRun implements InFlight, Deadline {
     this.#server = server;
     this.#handler = handler;
     this.#over = over;
-    // The emitter's frame must not reach the handler: it works for nobody's call.
+    // The handler must not inherit the emitter's frame: it belongs to no call.
     const deadlineAt = deadlineOf(this.#askedAt, null, [handlerMs(server, handler)]);
     this.#frame = new ServiceFrame({ caller: "", parent: null, chain: NOTHING, deadlineAt });
   }

@@ -1,6 +1,6 @@
 /**
- * What versions may do before they serve, and after: a version acts from its swap on. Events that it emits earlier are
- * held until then, and subscriptions begin then; those of a version that is refused come to nothing. Pure.
+ * Controls the events of versions before and after their swap. Before its swap a version's events are held, and its
+ * subscriptions have not begun. If the version is refused, both are dropped. Pure.
  */
 import type { EventVersion } from "../../module/event/record";
 
@@ -35,7 +35,7 @@ export class VersionGate<S> {
     this.#emit = emit;
   }
 
-  /** @returns whether the version does not serve yet, and its event waits for that */
+  /** @returns true: the version does not serve yet, and its event is held */
   holds(event: HeldEvent): boolean {
     const next = this.#next(event.version);
     if (next === null) return false;

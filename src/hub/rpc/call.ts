@@ -1,4 +1,4 @@
-/** One call of a procedure: from the request to its answer, with the parts of a result that comes piece by piece. */
+/** One call of a procedure: from the request to its answer, with the parts of a streamed result. */
 import type { ServiceAnswer } from "../../module/service/calls";
 import { ServiceError, textOf } from "../../module/service/error";
 import type { Carried } from "../../module/service/values";
@@ -12,7 +12,7 @@ export interface CallTarget {
   result(json: string): void;
   failure(failure: RpcFailure): void;
   /**
-   * One part of a result that comes piece by piece; after the last, `result` is called with "null".
+   * One part of a streamed result; after the last, `result` is called with "null".
    *
    * @returns false: wait for `drained` before the next
    */
@@ -42,7 +42,7 @@ export class ProcedureCall implements ServiceAnswer {
     this.#end = this.#procedures.call(found, params, caller, this);
   }
 
-  /** Nobody waits for it any more: it fails with CANCELLED, unless it is over. */
+  /** Cancels the call: it fails with CANCELLED, unless it is over. */
   end(): void {
     this.#end?.();
   }
@@ -74,7 +74,7 @@ export class ProcedureCall implements ServiceAnswer {
     this.#fail(failureOf(this.#name, error));
   }
 
-  /** At the client's pace: the next part is asked for when the last one has left. Never rejects. */
+  /** Asks for the next part when the client has taken the last one. Never rejects. */
   async #pump(parts: AsyncIterableIterator<Carried>): Promise<void> {
     try {
       for (;;) {
@@ -105,7 +105,10 @@ export class ProcedureCall implements ServiceAnswer {
     } catch {
       // It cannot even be copied: a function, for example. The log has the reason.
     }
-    return internalFailure(this.#name, part === null ? undefined : `its result has ${part}, which JSON cannot say`);
+    return internalFailure(
+      this.#name,
+      part === null ? undefined : `its result has ${part}, which cannot be written as JSON`,
+    );
   }
 
   #fail(failure: RpcFailure): void {

@@ -1,4 +1,4 @@
-/** Failures of procedures, by the codes of JSON-RPC 2.0 (section 5.1), and what a client may know of them. Pure. */
+/** Failures of procedures, by the codes of JSON-RPC 2.0 (section 5.1), and their texts for clients. Pure. */
 import type { ServiceError } from "../../module/service/error";
 
 export interface RpcFailure {
@@ -38,7 +38,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   CANCELLED: { code: -32006, status: 500 },
 };
 
-/** Errors that the service did not mean for its caller. Their text may tell of the module's inside. */
+/** Errors that the service did not mean for its caller. Their text may reveal internals of the module. */
 const HIDDEN = new Set(["FAILED", "INVALID_OUTPUT", "MODULE_MISSING", "SERVICE_MISSING"]);
 
 export function parseFailure(why: string): RpcFailure {
@@ -69,7 +69,7 @@ export function notAllowed(refusal: { code: string; status: number; message: str
   return { code: UNAUTHORIZED, word: code, message, data: { code }, status };
 }
 
-/** A page of another origin asks. */
+/** The request comes from a page of another origin. */
 export function pageRefused(): RpcFailure {
   return notAllowed({ code: "FORBIDDEN", status: 403, message: "pages of this Origin may not call procedures here" });
 }
@@ -106,8 +106,8 @@ function fieldsOf(data: unknown): Record<string, unknown> {
 }
 
 /**
- * The status of HTTP for an answer of JSON-RPC. A call that failed is answered like one that went well, except that
- * clients without JSON-RPC, such as proxies, should see that a token is needed and that a message was none.
+ * The status of HTTP for an answer of JSON-RPC. A failed call has the status of a successful call. A missing token and
+ * an invalid message have a status of their own, since clients without JSON-RPC, such as proxies, should see them.
  *
  * @param answer a text of `failureText` or `resultText`, or a batch of them
  */

@@ -20,7 +20,7 @@ interface ProceduresOptions {
   readonly note: (text: string) => void;
 }
 
-/** Who calls. */
+/** The caller. */
 export interface RpcCaller {
   readonly client: Client;
   /** As it is now. */
@@ -46,21 +46,21 @@ const MAX_KNOWN = 10_000;
 
 export class Procedures {
   readonly #options: ProceduresOptions;
-  /** Names that were procedures once, taken apart. */
+  /** Names that were procedures once, split into module and service. */
   readonly #known = new Map<string, FoundProcedure>();
 
   constructor(options: ProceduresOptions) {
     this.#options = options;
   }
 
-  /** @returns why the client may not do it, or may not know that it is there */
+  /** @returns the reason to refuse the client, also for a name that it may not know */
   refusalOf({ client, session }: RpcCaller, name: string): RpcFailure | null {
     const refusal = this.#options.access.refusalOf(session, client, `rpc:${name}`);
     return refusal === null ? null : notAllowed(refusal);
   }
 
   find(caller: RpcCaller, name: string): FoundProcedure | RpcFailure {
-    // Before all else: a stranger must not learn which names exist.
+    // Checked first: a client without rights must not learn which names exist.
     const refused = this.refusalOf(caller, name);
     if (refused !== null) return refused;
     const known = this.#known.get(name);
@@ -83,7 +83,7 @@ export class Procedures {
     return this.#options.services(module)?.get(service)?.service.isPublic === true;
   }
 
-  /** Those that the client may call, by name. */
+  /** The procedures that the client may call, by name. */
   list(caller: RpcCaller): Procedure[] {
     const all: Procedure[] = [];
     for (const module of this.#options.modules())
@@ -94,7 +94,7 @@ export class Procedures {
       .sort((one, other) => (one.name < other.name ? -1 : 1));
   }
 
-  /** @param params parsed, and not kept by the caller. @returns ends it: nobody waits for it any more */
+  /** @param params parsed, and not kept by the caller. @returns a function that cancels the call */
   call({ module, service }: FoundProcedure, params: unknown, caller: RpcCaller, answer: ServiceAnswer): () => void {
     const order = {
       caller: CALLER,

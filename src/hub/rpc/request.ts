@@ -17,13 +17,13 @@ const MAX_LEVELS = 1000;
 /** A batch with more entries is refused as a whole. */
 export const MAX_BATCH = 1000;
 
-/** JSON with a fault, or more of it than is taken. */
+/** Invalid JSON, or JSON above a limit. */
 export class Unreadable {
   constructor(readonly failure: RpcFailure) {}
 }
 
 /**
- * @param bytes the same text as it came. Default: it was UTF-8 for sure
+ * @param bytes the same text as it came. Default: the text is known to be valid UTF-8
  * @returns the value, or Unreadable
  */
 export function parseJson(text: string, bytes?: () => Uint8Array): unknown {
@@ -84,7 +84,7 @@ export function idOf(value: unknown): RpcId {
   return isId(id) ? id : null;
 }
 
-/** A larger number would come back as another one. */
+/** A larger number would come back changed. */
 function isId(id: unknown): id is RpcId {
   if (typeof id === "number") return Math.abs(id) <= Number.MAX_SAFE_INTEGER;
   return typeof id === "string" || id === null;

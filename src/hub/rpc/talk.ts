@@ -9,7 +9,7 @@ import type { Procedures, RpcCaller } from "./procedures";
 import { idOf, isFailure, MAX_BATCH, parseJson, readRequest, type RpcId, type RpcRequest, Unreadable } from "./request";
 import { failureText, nextText, resultText } from "./texts";
 
-/** The client's side. Nothing of it may throw. */
+/** The client's side. Its functions must not throw. */
 export interface RpcPeer extends RpcCaller {
   /** Sends an answer that could not be returned by `receive`. */
   answer(text: string): void;
@@ -24,7 +24,7 @@ export interface RpcPeer extends RpcCaller {
 
 /** At most this many calls of one client may be under way; further ones are refused. */
 const MAX_OPEN = 1000;
-/** Of one batch at a time. */
+/** Calls of one batch that may run at a time. */
 const MAX_AT_ONCE = 100;
 const CANCEL = "$/cancelRequest";
 
@@ -38,7 +38,7 @@ export class RpcTalk implements Sink {
   readonly peer: RpcPeer;
   /** Calls that a client waits for, by their ids. */
   readonly #open = new Map<RpcId | symbol, Answering>();
-  /** Batches without their answer. */
+  /** Batches that are not answered yet. */
   #batches = 0;
   #notifications = 0;
   /** The answer to the message that is being received; null: none is being received. */
@@ -82,14 +82,14 @@ export class RpcTalk implements Sink {
     return true;
   }
 
-  /** The client is gone: nobody waits for its calls any more. Its notifications go on. */
+  /** The client is gone: cancels its calls. Its notifications go on. */
   left(): void {
     for (const call of Array.from(this.#open.values())) call.end();
   }
 
   #asked(request: RpcRequest & { readonly id: RpcId }, sink: Sink): void {
     const { id, method, params } = request;
-    // Its answer would be taken for that of the first.
+    // The client would take its answer for the answer to the first request.
     if (this.#open.size > 0 && this.#open.has(id)) {
       const why = `a request with the id ${JSON.stringify(id)} is still under way`;
       return refuse(sink, null, invalidRequest(why));

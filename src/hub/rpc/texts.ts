@@ -12,7 +12,7 @@ export function failureText(id: RpcId, failure: RpcFailure): string {
   return `{"jsonrpc":"2.0","error":${errorJson(failure)},"id":${idText(id)}}`;
 }
 
-/** One part of a result that comes piece by piece. @param json the part */
+/** One part of a streamed result. @param json the part */
 export function nextText(id: RpcId, json: string): string {
   return `{"jsonrpc":"2.0","method":"$/next","params":{"id":${idText(id)},"value":${json}}}`;
 }

@@ -1,4 +1,4 @@
-/** Finds the part of a value that JSON cannot say. Pure. */
+/** Finds the part of a value that cannot be written as JSON. Pure. */
 
 /** @returns words such as `the BigInt at "rows.0.id"`; null: none was found */
 export function unwritablePart(value: unknown): string | null {

@@ -1,33 +1,33 @@
-/** When a task is due: decisions of the clock's time alone. Pure. */
+/** Decides when a task is due, from clock times only. Pure. */
 import type { When } from "../../module/shape/when";
 
 /**
- * A run that was due so shortly ago is not lost, whatever `catchUp` says: one process of the server takes over from
- * another, the server restarts, or an exclusive reload is under way.
+ * A run that was due at most this long ago is made up, also without `catchUp`: it was missed while another process took
+ * over, the server restarted, or an exclusive reload was under way.
  */
 const GRACE_MS = 10_000;
-/** A clock that is set back by less is waited for: it repeats no run. One that is set back further counts anew. */
+/** If the clock is set back by less, tasks wait for it, and no run is repeated. If further, due times count anew. */
 const BACK_MS = 60_000;
 
-/** What is known about a task from before. Times in milliseconds since 1970. */
+/** The recorded state of a task. Times in milliseconds since 1970. */
 interface Past {
-  /** Due times up to this one are done with. */
+  /** All due times up to this one are handled. */
   readonly mark: number;
-  /** The `when` and time zone that it is about. */
+  /** The `when` and time zone that it belongs to. */
   readonly when: string;
 }
 
 /**
  * @param past null: the task is new
  * @param when the task's `when` and time zone now
- * @returns the time behind which the task is due again
+ * @returns the time after which the task is due again
  */
 export function resumedMark(past: Past | null, when: string, catchUp: boolean, nowMs: number): number {
   if (past === null || past.when !== when || past.mark > nowMs + BACK_MS) return nowMs;
   return catchUp ? past.mark : Math.max(past.mark, nowMs - GRACE_MS);
 }
 
-/** The due times of one task. However many have passed, they are one run. */
+/** The due times of one task. Several due times that have passed make one run. */
 export class DueTimes {
   readonly #when: When;
   #mark: number;
@@ -40,7 +40,7 @@ export class DueTimes {
     this.#nextAt = when.next(mark);
   }
 
-  /** Due times up to this one are done with. */
+  /** All due times up to this one are handled. */
   get mark(): number {
     return this.#mark;
   }

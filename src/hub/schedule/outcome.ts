@@ -1,4 +1,4 @@
-/** The outcome of a task's run, for whoever has asked for it. Plain data. */
+/** The outcome of a task's run, for the client that asked for it. Plain data. */
 
 export interface TaskOutcome {
   readonly module: string;

@@ -18,12 +18,12 @@ export interface LastRun {
 }
 
 export interface TaskRecord {
-  /** Due times up to this one are done with. In milliseconds since 1970. */
+  /** All due times up to this one are handled. In milliseconds since 1970. */
   readonly mark: number;
   /** Its `when` and time zone. */
   readonly when: string;
   readonly last?: LastRun;
-  /** A run goes on in a process that has left: until then at most, in milliseconds since 1970. */
+  /** A run goes on in a process that has left, at most until this time, in milliseconds since 1970. */
   readonly busy?: { readonly pid: number; readonly untilMs: number };
 }
 
@@ -32,7 +32,7 @@ export type TaskRecords = Map<string, Map<string, TaskRecord>>;
 
 /** The file's name in the data folder. */
 export const RECORDS_FILE = "schedule.json";
-/** Records of tasks that nobody has any more are dropped after so long. */
+/** Records of tasks that no longer exist are dropped after this time. */
 const MAX_AGE_MS = 400 * 86_400_000;
 
 /** @returns none if there is no such file, or it cannot be read: the tasks begin anew then */

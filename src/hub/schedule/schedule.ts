@@ -22,7 +22,7 @@ interface Scheduled {
 
 interface ScheduleOptions {
   readonly modules: () => ReadonlyMap<string, Scheduled>;
-  /** Whether nothing is to come before its tasks, such as its `start`. */
+  /** Whether its tasks may run now: its `start`, for example, has ended. */
   readonly isReady: (module: string) => boolean;
   readonly run: (task: BoundTask, run: TaskRun) => BegunRun;
   /** The limit of a task, in milliseconds. 0: none */
@@ -52,11 +52,11 @@ const CLOCK: Clock = {
   },
 };
 
-/** The longest sleep: a clock that was set forward is seen then. */
+/** The longest sleep. After it, a clock that was set forward is noticed. */
 const MAX_SLEEP_MS = 10_000;
-/** How soon a module that is not ready is looked at again. */
+/** Pause before a module that is not ready is checked again. */
 const READY_MS = 100;
-/** A run that takes no notice of its deadline holds its task back for so many times its limit. */
+/** If a run ignores its deadline, its task does not run again for this many times its limit. */
 const LATE_FACTOR = 10;
 
 export class Schedule {
@@ -295,7 +295,9 @@ export class Schedule {
       this.#hasFailedToWrite = true;
       log
         .withFields({ error })
-        .warn(`the file of the schedules cannot be written, so a restart makes up no missed run: ${messageOf(error)}`);
+        .warn(
+          `the file of the schedules cannot be written, so a restart will not make up missed runs: ${messageOf(error)}`,
+        );
     }
   }
 

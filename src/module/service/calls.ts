@@ -1,9 +1,9 @@
-/** The seam between `context.services` and who carries a call: the server's own thread, or the way to it. */
+/** The interface between `context.services` and the carrier of a call: the server's own thread, or a channel to it. */
 import type { CallFrame } from "./frame";
 import type { ServiceError } from "./error";
 import type { Carried } from "./values";
 
-/** Who calls. */
+/** The caller. */
 export interface ServiceCaller {
   /** The module's name. */
   readonly module: string;
@@ -32,13 +32,13 @@ export interface ServiceCalls {
 /** Where a call's result goes. Exactly one of the three is called, once. They must not throw. */
 export interface ServiceAnswer {
   resolve(value: Carried): void;
-  /** The parts of a result that comes piece by piece. Read it to its end, or leave it by `return`. */
+  /** The parts of a streamed result. Read it to its end, or leave it by `return`. */
   stream(parts: AsyncIterableIterator<Carried>): void;
   reject(error: ServiceError): void;
 }
 
-/** Takes calls for those who pass the result on. */
+/** Takes calls from callers that pass the result on. */
 export interface ServiceAsks {
-  /** @returns ends it: nobody waits for it any more */
+  /** @returns a function that cancels the call */
   ask(order: ServiceOrder, answer: ServiceAnswer): () => void;
 }

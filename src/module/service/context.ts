@@ -2,7 +2,7 @@
 import type { Client, ServiceContext } from "../contract";
 import type { CallFrame } from "./frame";
 
-/** The facts, in whatever host the service runs. */
+/** The facts of the call, in every host. */
 export interface CallFacts {
   readonly caller: string;
   readonly identity: string | null;
@@ -58,7 +58,7 @@ interface FrameFacts {
   readonly deadlineAt: number;
 }
 
-/** One call of a service, as what it calls in turn sees it, and as its context tells it. */
+/** One call of a service, as its context and its own calls see it. */
 export class ServiceFrame implements CallFrame, CallFacts {
   readonly caller: string;
   readonly chain: readonly string[];
@@ -94,7 +94,7 @@ export class ServiceFrame implements CallFrame, CallFacts {
     return this.signal;
   }
 
-  /** Nobody waits any more. Runs the module's listeners: call it inside the module's graph. */
+  /** The result is no longer needed. Runs the module's listeners: call it inside the module's graph. */
   abort(reason: Error): void {
     this.#reason ??= reason;
     this.#controller?.abort(this.#reason);

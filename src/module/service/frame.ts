@@ -10,11 +10,11 @@ export interface CallFrame {
   readonly chain: readonly string[];
   /** When the first of them stops waiting. By performance.now(). Infinity: never. */
   readonly deadlineAt: number;
-  /** Whose message or request it is. null: nobody's, such as a schedule's. */
+  /** The client of the message or request. null: there is none, as for a schedule. */
   readonly client: Client | null;
-  /** Who the client has proved to be. */
+  /** The client's identity. */
   readonly identity: string | null;
-  /** @returns aborted when nobody waits for the result any more. null: it never is. Costs something: ask late */
+  /** @returns aborts when the result is no longer needed. null: it never does. Making it costs time: call late */
   cancellation(): AbortSignal | null;
 }
 

@@ -38,7 +38,7 @@ function withFrame(route: ShapedRoute): ShapedRoute {
 
 const EVENTS = ["open", "message", "ping", "pong", "drain", "close"] as const;
 
-/** Events have no deadline of their own, and nobody waits for them. As methods, since handlers may use `this`. */
+/** Events have no deadline of their own, and no caller waits for them. As methods, since handlers may use `this`. */
 function withEventFrames(handlers: WebSocketHandlers): WebSocketHandlers {
   const methods = handlers as Readonly<Record<string, Handler | undefined>>;
   const framed: Record<string, Handler> = {};

@@ -52,7 +52,7 @@ export class Carried {
   /**
    * As JSON.stringify writes a copy of it; "null" for undefined.
    *
-   * @throws DataCloneError as `copy`; TypeError for a value that JSON cannot say, such as a BigInt
+   * @throws DataCloneError as `copy`; TypeError for a value that cannot be written as JSON, such as a BigInt
    */
   get json(): string {
     if (this.#text?.startsWith(JSON_TEXT) === true) return asText(this.#text.slice(1));
@@ -124,7 +124,7 @@ export function decodeValue(text: string): unknown {
   if (text[0] === NOTHING) return undefined;
   if (text[0] === JSON_TEXT) return JSON.parse(asText(rest));
   if (text[0] === CLONED) return deserialize(Buffer.from(rest, "latin1"));
-  throw new Error(`A value between modules begins with ${JSON.stringify(text[0])}, which no hrmr writes.`);
+  throw new Error(`A value between modules begins with ${JSON.stringify(text[0])}, which hrmr never writes.`);
 }
 
 /** Whether JSON gives the same value back. */

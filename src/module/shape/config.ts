@@ -150,7 +150,7 @@ function keysOf(schema: StandardSchema): string[] | null {
     const json = jsonSchema?.input?.({ target: "draft-2020-12" });
     if (isObject(json) && isObject(json.properties)) return Object.keys(json.properties);
   } catch {
-    // It has a part that JSON Schema cannot say.
+    // It has a part that cannot be written as JSON Schema.
   }
   const fields = [shape, entries].find(isObject);
   return fields === undefined ? null : Object.keys(fields);
@@ -200,7 +200,7 @@ function mistakesOf(
 ): SettingMistake[] {
   const path = stepsOf(issue.path);
   const { keys } = issue as { keys?: unknown };
-  // zod tells all unknown keys of an object as one issue, at the object.
+  // zod reports all unknown keys of an object as one issue, at the object.
   if (Array.isArray(keys) && keys.length > 0 && keys.every((key) => typeof key === "string")) {
     return keys.map((key) => {
       const similar = path.length === 0 ? nearest(key, known) : null;

@@ -33,7 +33,7 @@ function isFilled(named: unknown): boolean {
 }
 
 /**
- * Where the work runs that nobody asks for: `start`, `stop`, `on`, `schedule`.
+ * Where `start`, `stop`, `on` and `schedule` run.
  *
  * @param parts its routes and services. @throws Error for a wrong `background`
  */
@@ -49,7 +49,7 @@ export function readLife(
   return { background, host: hostOf(parts, place) };
 }
 
-/** What else decides where they run. */
+/** Further facts that decide where they run. */
 interface LifePlace {
   /** A part of the module besides its routes runs in the main thread. */
   readonly needsMain: boolean;

@@ -8,7 +8,7 @@ import type { HostSettings } from "./settings";
 
 const OPTIONS = ["command", "protocol", "routes", "services", "timeoutMs", "description"];
 const EXAMPLE = 'program: { command: ["python3", "bot.py"], protocol: "lines", routes: ["BOT "] }';
-/** They would make or need a state, and the program is the state. */
+/** They make or use a state. With a program, the program holds the state. */
 const NOT_BESIDE = ["setup", "check", "handoff", "dispose"];
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** The longest time of a timer. In milliseconds. */
@@ -31,7 +31,7 @@ export function withProgram(name: string, definition: Fields, settings: HostSett
   const { spec, routes, services, description } = readProgram(name, definition, settings);
   let program: Program | null = null;
   const ask = (question: Parameters<Program["ask"]>[0], signal: AbortSignal): Promise<unknown> => {
-    if (program === null) throw new ProgramError("UNAVAILABLE", `the program of module "${name}" does not run yet`);
+    if (program === null) throw new ProgramError("UNAVAILABLE", `the program of module "${name}" is not running yet`);
     return program.ask(question, signal);
   };
   const isRpc = spec.protocol === "json-rpc";
@@ -88,7 +88,7 @@ function texts(wrong: Wrong, option: string, list: unknown): string[] {
   return [...new Set(list as string[])];
 }
 
-/** What is no object stays, for its own check. */
+/** A value that is not an object is returned unchanged: its own check reports it. */
 function merged(name: string, what: string, own: unknown, keys: readonly string[], part: object): unknown {
   if (own !== undefined && !isObject(own)) return own;
   const twice = keys.find((key) => own !== undefined && Object.hasOwn(own, key));

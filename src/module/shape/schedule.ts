@@ -9,7 +9,7 @@ import { checkTimeZone, isInterval, looksLikeWhen, parseWhen, WhenError } from "
 /** A task with the author's function. Call it through the graph's `run`. */
 export interface ShapedTask {
   readonly spec: TaskSpec;
-  /** Calls the author's function, and keeps its result back: nobody wants it. */
+  /** Calls the author's function, and drops its result. */
   readonly handler: (run: TaskRun, context: TaskContext) => unknown;
 }
 

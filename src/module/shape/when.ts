@@ -19,12 +19,12 @@ const CRON = '"*/5 * * * *" is every 5 minutes, "0 9 * * MON-FRI" is at 9:00 on 
 /** The text is not a time. The message ends a sentence that begins with the text. */
 export class WhenError extends Error {}
 
-/** Whether an author means a time by it, right or wrong, and no name. */
+/** Whether the text is meant as a time, valid or not, and not as a name. */
 export function looksLikeWhen(text: string): boolean {
   return text.startsWith("@") || isInterval(text) || text.trim().split(/\s+/).length >= 5;
 }
 
-/** Whether it is an interval, right or wrong: it has no time zone. */
+/** Whether the text is meant as an interval, valid or not. Intervals have no time zone. */
 export function isInterval(text: string): boolean {
   return /^every\b/i.test(text.trim());
 }
@@ -32,7 +32,7 @@ export function isInterval(text: string): boolean {
 /**
  * @param text     "every 10s", five fields of cron, or a nickname such as "@daily"
  * @param timeZone an IANA name, for cron lines. null: the system's
- * @throws WhenError for a text that is none, one that never comes, and an unknown time zone
+ * @throws WhenError for an invalid text, a time that never comes, and an unknown time zone
  */
 export function parseWhen(text: string, timeZone: string | null): When {
   if (isInterval(text)) return parseInterval(text.trim());

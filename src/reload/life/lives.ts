@@ -1,6 +1,6 @@
 /**
  * Calls `start` and `stop` of the modules of this process. It compares the versions that should be started here with
- * those that are, and goes from one to the other: a version stops before the next one starts, a module starts after
+ * the started ones, and takes the steps between them: a version stops before the next one starts, a module starts after
  * those that it needs, and stops before them.
  */
 import { describeFailure } from "../verdict/failure-text";
@@ -36,9 +36,9 @@ export class Lives {
   readonly #leaving = new WeakMap<Generation, StopReason>();
   /** The process serves. */
   #hasBegun = false;
-  /** Why all stop; null: they need not. */
+  /** Why all versions stop; null: they do not. */
   #closing: StopReason | null = null;
-  /** Why those of the background process stop. */
+  /** Why the versions of the background process stop. */
   #released: StopReason = "moved";
   #waiting: (() => void)[] = [];
 
@@ -68,7 +68,7 @@ export class Lives {
     await this.#when(() => this.#running.size === 0);
   }
 
-  /** Waits for no start or stop any more: the process ends at once. */
+  /** No longer waits for starts and stops: the process ends at once. */
   giveUp(): void {
     this.#closing ??= "shutdown";
     for (const running of this.#running.values()) this.#forget(running);
@@ -98,7 +98,7 @@ export class Lives {
     return failed.map(({ generation }) => generation.name);
   }
 
-  /** Resolves when the version acts no more. Never rejects. */
+  /** Resolves when the version has stopped acting. Never rejects. */
   left(generation: Generation): Promise<void> {
     const running = this.#running.get(generation.name);
     return running?.generation === generation ? running.gone.promise : Promise.resolve();
@@ -107,7 +107,7 @@ export class Lives {
   /** The process of a module was lost, and the one in its place has loaded this version. */
   restored(id: number): void {
     const running = [...this.#running.values()].find(({ generation }) => generation.id === id);
-    // One whose start has just failed is tried again in its time: it may be what ended the process.
+    // A failed start waits for its next try: it may have caused the loss of the process.
     if (running?.phase !== "started") return;
     this.#forget(running);
     this.#look();
@@ -130,7 +130,7 @@ export class Lives {
     return { state: phase, error, nextTryAt: nextTryAtMs === null ? null : new Date(nextTryAtMs).toISOString() };
   }
 
-  // ---- from what is to what should be ----
+  // ---- from the present state to the wanted state ----
 
   #look(): void {
     for (const running of [...this.#running.values()].reverse()) {
@@ -167,7 +167,7 @@ export class Lives {
   #mayStop(running: Running): boolean {
     if (running.isMoving || !this.#isDue(running)) return false;
     const { name } = running.generation;
-    // Those that need it stop first.
+    // Modules that need it stop first.
     for (const other of this.#running.values())
       if (other !== running && other.generation.needs.includes(name) && this.#isDue(other)) return false;
     return true;
@@ -177,7 +177,7 @@ export class Lives {
     return !this.#running.has(name) && needs.every((need) => this.#isStarted(need));
   }
 
-  /** Whether nobody has to wait for the module's start. */
+  /** Whether no module has to wait for this module's start. */
   #isStarted(name: string): boolean {
     const wanted = this.#wantedOf(name);
     const running = this.#running.get(name);

@@ -16,7 +16,7 @@ export class Running {
   /** The last failure that was logged. */
   told: string | null = null;
   timer: Timer | null = null;
-  /** Resolves when it acts no more. */
+  /** Resolves when it has stopped acting. */
   readonly gone = Promise.withResolvers<void>();
 
   constructor(generation: Generation) {

@@ -47,7 +47,7 @@ function errorLine({ word, message }: RpcFailure): string {
   return `ERR ${word} ${message.replaceAll(/\s+/g, " ")}\n`;
 }
 
-/** A line for the result; for one that comes piece by piece, a line for each part, and `OK`. */
+/** A line for the result; for a streamed result, a line for each part, and `OK`. */
 class LineTarget implements CallTarget {
   call: ProcedureCall | null = null;
   readonly #answered = Promise.withResolvers<string | Lines>();

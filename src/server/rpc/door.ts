@@ -1,4 +1,4 @@
-/** Who comes by HTTP or WebSocket to call procedures, and whether a page of another site sent it. */
+/** Identifies the caller of procedures over HTTP or WebSocket, and refuses pages of other sites. */
 import type { AccessControl } from "../../hub/access/access-control";
 import { notAllowed, pageRefused, type RpcFailure } from "../../hub/rpc/failure";
 import type { RpcCaller } from "../../hub/rpc/procedures";
@@ -14,7 +14,7 @@ export interface RpcDoor {
 }
 
 /**
- * @returns the caller; why it is none. A wrong token is answered late
+ * @returns the caller, or the reason to refuse it. A wrong token is answered late
  */
 export function admit(
   { access, localNames }: RpcDoor,
@@ -32,8 +32,8 @@ export function admit(
 }
 
 /**
- * A page of another site can lead its own name to this machine. A request by such a name needs a token, as one of
- * another machine does.
+ * A page of another site can make its own host name point to this machine (DNS rebinding). A request with such a Host
+ * needs a token, as a request from another machine does.
  */
 function clientBehind(client: Client, host: string, localNames: readonly string[]): Client {
   return !client.isLocal || client.transport === "unix" || isLocalHost(host, localNames)

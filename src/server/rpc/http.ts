@@ -15,7 +15,7 @@ import { HttpReply, jsonReply } from "./reply";
 type Answer = Response | Promise<Response>;
 type Handler = (request: Request, context: RequestContext) => Answer;
 
-// Not async: a request that came whole, for a service that answers at once, is answered at once.
+// Not async: a whole request to a service that answers at once is answered in the same turn.
 
 /** @returns the handler of POST /rpc */
 export function messageHandler(procedures: Procedures, door: RpcDoor): Handler {

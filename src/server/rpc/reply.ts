@@ -24,13 +24,13 @@ export class HttpReply {
   #wake: (() => void) | null = null;
   #isOver = false;
 
-  /** @param onLeft the client is gone: nobody waits for the reply */
+  /** @param onLeft called when the client disconnects */
   constructor(request: Request, onLeft: () => void) {
     this.#accept = request.headers.get("accept") ?? "";
     this.#onLeft = onLeft;
   }
 
-  /** Calls `onLeft` when the client of the request goes. Only for a reply that has to be waited for. */
+  /** Calls `onLeft` when the client disconnects. Only for a reply that is not ready at once. */
   watch(request: Request): Promise<Response> {
     if (this.#isOver) return this.#answered.promise;
     const { signal } = request;

@@ -63,7 +63,7 @@ class SocketTalk implements RpcPeer {
     if (answer !== "") this.#socket.send(answer);
   }
 
-  /** All bytes have left. */
+  /** All bytes are sent. */
   wake(): void {
     this.#isFull = false;
     const waiting = this.#wake;
