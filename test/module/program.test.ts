@@ -47,7 +47,18 @@ for line in sys.stdin:
     elif id is not None: send({"id": id, "error": {"code": -32601, "message": "no such method"}})
 `;
 
+/** Asks, and reads no answer meanwhile. */
+const CHATTY = `import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if "method" not in message: continue
+    for i in range(20000): print('{"jsonrpc":"2.0","id":%d,"method":"nonsense"}' % i)
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": "done"}))
+`;
+
 const onHub = shareHub({
+  "modules/chatty.ts": module(`"chatty.py"], protocol: "json-rpc", services: ["go"]`),
+  "modules/chatty.py": CHATTY,
   "modules/bot.ts": module(`"bot.py"], protocol: "lines", routes: ["BOT "], timeoutMs: 20000`),
   "modules/bot.py": LINES,
   "modules/brief.ts": module(`"brief.py"], protocol: "lines", routes: ["BRIEF "], timeoutMs: 400`),
@@ -202,6 +213,17 @@ describe("a program that talks JSON-RPC", () => {
     onHub(async (hub) => {
       expect(await call(hub, "talk.rubbish")).toBe("after");
       await eventually(() => expect(hub.program.output()).toContain("{not json"));
+    }));
+
+  test("requests whose answers it does not read are left out, and it goes on", () =>
+    onHub(async (hub) => {
+      for (let time = 0; time < 2; time++) {
+        const flood = call(hub, "chatty.go");
+        expect(await call(hub, "talk.ask", { a: 1 })).toEqual({ got: { a: 1 } });
+        expect(await flood).toBe("done");
+      }
+      const line = /chatty v1.*its program printed what nobody had asked for: .*nonsense/;
+      await eventually(() => expect(hub.program.output()).toMatch(line));
     }));
 
   test("a call that it does not answer fails in time, and a program that says nothing at all is started again", () =>

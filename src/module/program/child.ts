@@ -26,6 +26,8 @@ const LAST_WORDS_MS = 500;
 /** So much output that nobody waits for is read in a tick. */
 const TICK_BYTES = 1_048_576;
 const TICK_MS = 100;
+/** How long one turn of the loop may go on with a program's output. In milliseconds. */
+const MAX_TURN_MS = 2;
 /** How much of a line that nobody waits for is logged. */
 const SHOWN_LETTERS = 200;
 /** Variables that only the server's own process may use. */
@@ -81,12 +83,13 @@ export class Child {
     return this.#process.exited;
   }
 
-  send(line: string | Uint8Array): void {
+  /** Never rejects. @returns resolves when the program's pipe has taken the line; perhaps never, if the program ends */
+  async send(line: string | Uint8Array): Promise<void> {
     try {
       const { stdin } = this.#process;
       stdin.write(line);
       stdin.write("\n");
-      Promise.resolve(stdin.flush()).catch(() => undefined);
+      await stdin.flush();
     } catch {
       // It has just ended, and `#follow` tells it.
     }
@@ -137,9 +140,15 @@ export class Child {
     const lines = new LineReader((line, isCut) => {
       if (!this.#start.answered(line, isCut)) this.#tellUnasked(line);
     });
+    let turnAt = performance.now();
     try {
       for await (const piece of stream) {
         lines.add(piece);
+        // A program that never stops must not keep everything else waiting.
+        if (performance.now() - turnAt > MAX_TURN_MS) {
+          await asHost(() => new Promise((resolve) => setImmediate(resolve)));
+          turnAt = performance.now();
+        }
         if (this.#unasked < TICK_BYTES) continue;
         // Its pipe fills meanwhile, and it has to wait.
         await Bun.sleep(TICK_MS);

@@ -45,8 +45,10 @@ const SETTLE_MS = 3000;
 /** Calls wait for a program that is started again so soon; otherwise they fail at once. In milliseconds. */
 const WAIT_MS = 1000;
 const MAX_WAITING = 1000;
-/** Requests of the program that are under way. */
+/** Requests of the program that are under way, until it has read the answers. */
 const MAX_ASKED = 100;
+/** The same with those that are refused. Further ones get no answer. */
+const MAX_ANSWERING = 1000;
 
 export class Program {
   readonly #spec: ProgramSpec;
@@ -60,7 +62,8 @@ export class Program {
   #restart: { readonly timer: Timer; readonly atMs: number; readonly why: string } | null = null;
   #lastId = 0;
   #heardAt = 0;
-  #asked = 0;
+  /** Requests of the child that are under way, and all whose answers it has not read. */
+  #load = { asked: 0, answering: 0 };
   #isEnding = false;
   /** Told of the end while it starts for the first time. */
   #firstEnd: ((how: string) => void) | null = null;
@@ -134,6 +137,7 @@ export class Program {
         ended: (which, how) => this.#ended(which, how),
       });
       this.#child = child;
+      this.#load = { asked: 0, answering: 0 };
       return child;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
@@ -214,7 +218,7 @@ export class Program {
         const line = this.#codec.encode(call.id, call.question);
         call.sentAt = performance.now();
         this.#sent.set(call.id, call);
-        this.#child.send(line);
+        void this.#child.send(line);
       } catch (error) {
         call.reject(error as ProgramError);
       }
@@ -233,7 +237,7 @@ export class Program {
   #cancel(call: Call): void {
     const message = this.#codec.cancel(call.id);
     if (message === null || !this.#sent.delete(call.id)) return;
-    this.#child?.send(message);
+    void this.#child?.send(message);
     this.#feed();
   }
 
@@ -264,6 +268,8 @@ export class Program {
       case "failure":
         return this.#settle(heard.id, (call) => call.reject(heard.error));
       case "request":
+        // It does not read its answers: they would pile up.
+        if (this.#load.answering >= MAX_ANSWERING) return false;
         void this.#serve(heard);
         return true;
       case "rubbish":
@@ -294,18 +300,24 @@ export class Program {
   // ---- requests of the program ----
 
   async #serve({ id, method, params }: Extract<Heard, { kind: "request" }>): Promise<void> {
+    const child = this.#child;
+    const load = this.#load;
     const [, module = "", service = ""] = /^([^.]+)\.(.+)$/.exec(method) ?? [];
+    const isTaken = module !== "" && load.asked < MAX_ASKED;
+    load.answering++;
+    if (isTaken) load.asked++;
     let answer: object;
     if (module === "") answer = { error: { code: -32601, message: `There is no ${method}: write module.service` } };
-    else if (this.#asked >= MAX_ASKED)
+    else if (!isTaken)
       answer = { error: { code: -32000, message: `${MAX_ASKED} requests are under way`, data: { code: "BUSY" } } };
     else answer = await this.#callFor(module, service, params);
-    if (id === null) return;
-    this.#child?.send(JSON.stringify({ jsonrpc: "2.0", id, ...answer }));
+    // The answer is for the child that has asked, and no later one.
+    if (id !== null && this.#child === child) await child?.send(JSON.stringify({ jsonrpc: "2.0", id, ...answer }));
+    load.answering--;
+    if (isTaken) load.asked--;
   }
 
   async #callFor(module: string, service: string, params: unknown): Promise<object> {
-    this.#asked++;
     try {
       const result = (await this.#home.call(module, service, params)) ?? null;
       // What JSON cannot write fails here.
@@ -314,8 +326,6 @@ export class Program {
     } catch (error) {
       const { message, code = "FAILED", data } = error as Error & { code?: string; data?: unknown };
       return { error: { code: code === "INVALID_INPUT" ? -32602 : -32000, message, data: data ?? { code } } };
-    } finally {
-      this.#asked--;
     }
   }
 }
