@@ -16,7 +16,7 @@ export function refusedChain(frame: CallFrame | null, name: string): string | nu
   if (at >= 0 && chain.slice(at).some((each) => each !== name))
     return `${name} waits for itself: ${[...chain.slice(at), name].join(" -> ")}`;
   if (chain.length < MAX_DEPTH) return null;
-  return `${name} would be number ${chain.length + 1} of services that wait for each other; ${MAX_DEPTH} are possible: ${shortened(chain)}`;
+  return `${name} would wait at depth ${chain.length + 1} of services that call each other, and the limit is ${MAX_DEPTH}: ${shortened(chain)}`;
 }
 
 function shortened(chain: readonly string[]): string {

@@ -67,7 +67,7 @@ export class PartsOf implements AsyncIterableIterator<Carried> {
   }
 
   #stop(): void {
-    // Errors of a stopped source do not matter any more.
+    // Errors of a stopped source no longer matter.
     if (!this.#isOver) this.#enter(() => this.#iterator.return?.()).catch(() => undefined);
   }
 

@@ -35,7 +35,7 @@ export const examplesCommand = defineCommand({
     const { folder } = await modulesFolder(modules);
     addFiles(folder, name, [[example.file, example.text], ...programsOf(name)]);
     console.log(`\nNext:\n${[RELOAD, ...commandsIn(example.text)].map((line) => `  ${line}`).join("\n")}`);
-    console.log("\nThe comment at its head tells more, such as its settings.");
+    console.log("\nThe comment at the top of the file tells more, such as its settings.");
   },
 });
 
@@ -45,7 +45,7 @@ export function exampleNames(): string[] {
 }
 
 interface Example {
-  /** That of the module: "tally". */
+  /** The module's name: "tally". */
   readonly name: string;
   /** "tally.ts". */
   readonly file: string;

@@ -164,7 +164,7 @@ function change(file: string, edit: (records: readonly TokenRecord[]) => readonl
   let lock = lockFile(path);
   while (!("release" in lock)) {
     if (performance.now() > until)
-      throw new UserError(`Another program changes ${file} (${lock.holder}).`, {
+      throw new UserError(`Another program is changing ${file} (${lock.holder}).`, {
         code: "TOKENS_LOCKED",
         hint: "Try again when it has ended.",
       });
@@ -235,7 +235,11 @@ function readAction(word: string): Action {
 
 function checkFlags(action: Action, name: string | undefined, isForAdd: boolean): void {
   if (action === "list" && name !== undefined)
-    throw usageError("SURPLUS_ARGUMENT", `hrmr token list takes no name, and ${quoted(name)} is one.`, "It lists all.");
+    throw usageError(
+      "SURPLUS_ARGUMENT",
+      `hrmr token list takes no name, and ${quoted(name)} is one.`,
+      "It lists all tokens.",
+    );
   if (action !== "list" && name === undefined)
     throw usageError("MISSING_ARGUMENT", `hrmr token ${action} needs NAME.`, "`hrmr help token` shows how it is used.");
   if (action !== "add" && isForAdd)

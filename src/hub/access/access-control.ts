@@ -83,7 +83,7 @@ export class AccessControl implements Sessions {
   }
 
   /**
-   * The same for a module's own route, which may use the field for tokens of its own. Only a wrong token of ours is
+   * The same for a module's own route, which may use the header for its own tokens. Only a wrong token in our form is
    * counted as a guess.
    */
   ofRequest(headers: Pick<Headers, "get">, { address }: Client, own: Session): Session {

@@ -36,7 +36,7 @@ export function makeToken(): string {
 
 /**
  * The hash under which a token is kept. Passwords need a slow hash, since people choose few of them. A token has 256
- * random bits, which nobody can try out however fast the hash is; and a slow one would be paid for each request.
+ * random bits: too many to try, even with a fast hash. A slow hash would cost time at each request.
  */
 export function hashOf(token: string): Buffer {
   return new Bun.CryptoHasher("sha256").update(token).digest();

@@ -28,7 +28,7 @@ export class KeptEvents {
   /** The events behind a position, as far as they are kept. */
   after(position: Position): EventRecord[] {
     const all = this.#events.all();
-    // Events of a process that the position does not name are behind it, if no event is that it covers.
+    // Events of a process that the position does not name count as later if they follow all events that it covers.
     const last = all.findLastIndex(({ id }) => covers(position, id));
     return all.filter(({ id }, at) => !covers(position, id) && (at > last || position.has(originOf(id))));
   }

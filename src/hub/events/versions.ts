@@ -74,7 +74,7 @@ export class VersionGate<S> {
       ended.push(...versions.subscriptions);
       versions.subscriptions = new Set();
       versions.live = id;
-      // A version that is refused would be named by nobody any more.
+      // No later call would remove the entry: `modules` no longer names it.
       if (!serving.has(name) && versions.next === null) this.#modules.delete(name);
     }
     for (const [name, id] of serving) {

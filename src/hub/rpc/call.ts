@@ -119,6 +119,6 @@ export class ProcedureCall implements ServiceAnswer {
 }
 
 function leave(parts: AsyncIterableIterator<unknown>): void {
-  // Nobody waits for it: an error in the source's end is not for the client.
+  // The result is ignored: the client does not get an error of the source's end.
   void Promise.resolve(parts.return?.()).catch(() => undefined);
 }

@@ -125,7 +125,7 @@ export class RpcTalk implements Sink {
   #receiveBatch(entries: unknown[]): void {
     if (entries.length === 0) return this.answered(failureText(null, invalidRequest("the batch is empty")));
     if (entries.length > MAX_BATCH) {
-      const why = `a batch has at most ${MAX_BATCH} entries, and this one ${entries.length}`;
+      const why = `a batch has at most ${MAX_BATCH} entries, and this one has ${entries.length}`;
       return this.answered(failureText(null, invalidRequest(why)));
     }
     this.#batches++;

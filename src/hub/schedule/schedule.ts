@@ -116,7 +116,7 @@ export class Schedule {
     stop?.();
   }
 
-  /** Nobody waits for runs under way any more. */
+  /** Stops waiting for runs under way. */
   cut(): void {
     this.#idle?.();
   }

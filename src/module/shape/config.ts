@@ -184,7 +184,7 @@ function validate(name: string, value: unknown, schema: StandardSchema): Result 
     throw shapeError(name, `its config schema failed: ${messageOf(cause)}`);
   }
   if (!("then" in result)) return result;
-  // Nobody waits for it.
+  // Its result is ignored.
   result.then(undefined, () => {});
   throw shapeError(
     name,
@@ -245,7 +245,7 @@ function notPlain(
 ): { path: KeyPath; what: string } | null {
   if (typeof value === "function" || typeof value === "symbol") return { path, what: kindOf(value) };
   if (typeof value !== "object" || value === null || isCopied(value)) return null;
-  if (around.includes(value)) return { path, what: "an object that holds itself" };
+  if (around.includes(value)) return { path, what: "an object that contains itself" };
   const prototype: unknown = Object.getPrototypeOf(value);
   if (!Array.isArray(value) && prototype !== Object.prototype && prototype !== null)
     return { path, what: `an object of the class ${value.constructor?.name ?? "?"}` };

@@ -18,7 +18,7 @@ export const checkCommand = defineCommand({
     if (!existsSync(join(project, "tsconfig.json"))) {
       throw new UserError(`There is no tsconfig.json in ${project}.`, {
         code: "NO_PROJECT",
-        hint: "`hrmr init .` writes it, and keeps all files that are there.",
+        hint: "Run `hrmr init .` to write it. Existing files stay as they are.",
       });
     }
     await writeTypes(folder);
