@@ -55,8 +55,10 @@ export class Gate {
   /** @param json the data; "": none. @throws Refusal */
   emit(asker: Asker, topic: string, json: string, request?: Request): void {
     this.#check(asker, topic, this.#settings.emit, request);
+    if (/[*>]/.test(topic))
+      throw new Refusal("INVALID_TOPIC", 400, `${shown(topic)} has a wildcard: an event is emitted to one topic`);
     if (!this.#settings.emit.some((pattern) => matchesTopic(pattern, topic)))
-      throw new Refusal("FORBIDDEN", 403, `clients may not emit ${JSON.stringify(topic)} (modules.events.emit)`);
+      throw new Refusal("FORBIDDEN", 403, `clients may not emit ${shown(topic)} (modules.events.emit)`);
     let data: unknown;
     try {
       data = json.trim() === "" ? undefined : JSON.parse(json);
@@ -75,7 +77,7 @@ export class Gate {
     if (refusal !== null) throw new Refusal(refusal.code, refusal.status, refusal.message);
     const isPlain = !/[*>]/.test(topic);
     if (allowed.length === 0 || (isPlain && !allowed.some((pattern) => matchesTopic(pattern, topic))))
-      throw new Refusal("FORBIDDEN", 403, `${JSON.stringify(topic)} is not open to clients (modules.events.topics)`);
+      throw new Refusal("FORBIDDEN", 403, `${shown(topic)} is not open to clients (modules.events.topics)`);
   }
 
   /** For clients that were already checked. @throws Refusal if a topic is invalid */
@@ -87,6 +89,13 @@ export class Gate {
       throw new Refusal("INVALID_TOPIC", 400, textOf(error));
     }
   }
+}
+
+const MAX_SHOWN_LETTERS = 100;
+
+/** A client may send a topic as long as a message. */
+function shown(topic: string): string {
+  return JSON.stringify(topic.length > MAX_SHOWN_LETTERS ? `${topic.slice(0, MAX_SHOWN_LETTERS)}…` : topic);
 }
 
 function textOf(error: unknown): string {
