@@ -97,7 +97,7 @@ describe("a config schema", () => {
         a["a"] = a;
         return a;
       }),
-      /holds itself/,
+      /contains itself/,
     ],
     ["one that makes a text", z.object({}).transform(() => "text"), /makes a string of modules\.mail\./],
     ["one that makes a list", z.object({}).transform(() => []), /makes an array of modules\.mail\./],

@@ -42,7 +42,9 @@ export class HostedServices implements ServiceCalls {
   call(order: ServiceOrder): Promise<unknown> {
     const { caller, module, service, frame, timeoutMs, signal } = order;
     if (signal?.aborted === true || frame?.cancellation()?.aborted === true)
-      return Promise.reject(new ServiceError("CANCELLED", `${module}.${service} was not called: nobody waits for it`));
+      return Promise.reject(
+        new ServiceError("CANCELLED", `${module}.${service} was not called: its caller no longer waits`),
+      );
     const ask = ++this.#last;
     let input: string;
     try {
@@ -103,11 +105,11 @@ export class HostedServices implements ServiceCalls {
     else waiting.parts.fail(error);
   }
 
-  /** Nobody waits for it any more. */
+  /** The caller no longer waits: cancels the call. */
   #cancel(ask: number, { module, service }: ServiceOrder): void {
     const waiting = this.#waiting.get(ask);
     if (waiting === undefined) return;
-    const error = new ServiceError("CANCELLED", `${module}.${service} was cancelled: nobody waits for it any more`);
+    const error = new ServiceError("CANCELLED", `${module}.${service} was cancelled: its caller no longer waits`);
     this.#leave(ask);
     if (waiting.parts === null) waiting.reject(error);
     else waiting.parts.fail(error);

@@ -205,7 +205,7 @@ export type FromPlace =
   | EventMessage
   /** Modules there call services: see services/messages.ts. */
   | { readonly type: "asks"; readonly asks: AskBatch }
-  /** Nobody in the place waits for this call any more. */
+  /** The caller in the place no longer waits for this call. */
   | { readonly type: "askCancel"; readonly ask: number }
   /** The reader of a call's result has taken a part. */
   | { readonly type: "askCredit"; readonly ask: number }
