@@ -19,7 +19,7 @@ export default defineModule({
   routes: {
     "POST /figures": {
       description: "a list of numbers: their mean and their median",
-      async fetch(request, { services }) {
+      async fetch(request, { services }): Promise<Response> {
         try {
           return Response.json(await services.figures.describe({ numbers: await request.json() }));
         } catch (error) {

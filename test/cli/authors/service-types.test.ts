@@ -1,6 +1,6 @@
 /** `hrmr types` and `hrmr check`: who calls which service with what, and whether it is there. */
 import { expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serviceTypes } from "../../../src/module/build/service-types";
@@ -71,6 +71,8 @@ test("a service's change that breaks a caller is an error of hrmr check, and a l
       await server.stop();
     }
     writeFileSync(join(dir, "modules/kv.ts"), kv("number"));
+    // An example whose route calls its own module's service has no error of its own.
+    copyFileSync(join(import.meta.dir, "../../../examples/figures.ts"), join(dir, "modules/figures.ts"));
     const bad = await runProgram(["check"], { cwd: dir });
     expect(typeErrors(bad.stdout + bad.stderr)).toEqual([expect.stringContaining("modules/ask.ts(9,")]);
     expect(bad.exitCode).toBe(1);
