@@ -43,7 +43,7 @@ export class Gate {
     if (topics.length === 0) throw new Refusal("INVALID_TOPIC", 400, "name a topic: ?topic=user.*");
     if (topics.length > MAX_TOPICS)
       throw new Refusal("INVALID_TOPIC", 400, `there are ${topics.length} topics; at most ${MAX_TOPICS} are possible`);
-    for (const topic of topics) this.#check(asker, topic, this.#settings.topics, request);
+    for (const topic of topics) this.#check(asker, topic, "topics", request);
     void this.open(topics, null).return?.();
   }
 
@@ -54,11 +54,15 @@ export class Gate {
 
   /** @param json the data; "": none. @throws Refusal */
   emit(asker: Asker, topic: string, json: string, request?: Request): void {
-    this.#check(asker, topic, this.#settings.emit, request);
+    this.#check(asker, topic, "emit", request);
     if (/[*>]/.test(topic))
       throw new Refusal("INVALID_TOPIC", 400, `${shown(topic)} has a wildcard: an event is emitted to one topic`);
     if (!this.#settings.emit.some((pattern) => matchesTopic(pattern, topic)))
-      throw new Refusal("FORBIDDEN", 403, `clients may not emit ${shown(topic)} (modules.events.emit)`);
+      throw new Refusal(
+        "FORBIDDEN",
+        403,
+        `clients may not emit ${shown(topic)}: modules.events.emit in hrmr.json lists what they may`,
+      );
     let data: unknown;
     try {
       data = json.trim() === "" ? undefined : JSON.parse(json);
@@ -72,12 +76,17 @@ export class Gate {
     }
   }
 
-  #check(asker: Asker, topic: string, allowed: readonly string[], request?: Request): void {
+  #check(asker: Asker, topic: string, key: "topics" | "emit", request?: Request): void {
     const refusal = this.#context.access.refusal(asker, `events:${topic}`, request);
     if (refusal !== null) throw new Refusal(refusal.code, refusal.status, refusal.message);
+    const allowed = this.#settings[key];
     const isPlain = !/[*>]/.test(topic);
     if (allowed.length === 0 || (isPlain && !allowed.some((pattern) => matchesTopic(pattern, topic))))
-      throw new Refusal("FORBIDDEN", 403, `${shown(topic)} is not open to clients (modules.events.topics)`);
+      throw new Refusal(
+        "FORBIDDEN",
+        403,
+        `${shown(topic)} is not open to clients: modules.events.${key} in hrmr.json lists those that are`,
+      );
   }
 
   /** For clients that were already checked. @throws Refusal if a topic is invalid */

@@ -88,23 +88,20 @@ export function findToken({ commands, tokenFile }: TokenOptions, hasOthers: bool
 /**
  * Reads a token's file: one line of at least 16 printable characters without spaces, which only its owner may read.
  *
+ * @param howToMake a sentence for people who have none
  * @throws UserError TOKEN_FILE naming the file, but not its content
  */
-export function readToken(file: string): string {
-  const token = readPrivateFile(file).replace(/\r?\n$/, "");
+export function readToken(file: string, howToMake = HOW_TO_MAKE): string {
+  const token = readPrivateFile(file, howToMake).replace(/\r?\n$/, "");
   if (token.includes("\n")) throw tokenError(file, "holds more than one line", "Leave the token alone in its file.");
   if (!TOKEN.test(token) && token !== "")
     throw tokenError(
       file,
       "holds a space, or a character that cannot be printed",
-      `Choose another token. ${HOW_TO_MAKE}`,
+      `Choose another token. ${howToMake}`,
     );
   if (token.length < MIN_TOKEN_CHARS)
-    throw tokenError(
-      file,
-      `holds ${token.length} characters, and a token has at least ${MIN_TOKEN_CHARS}`,
-      HOW_TO_MAKE,
-    );
+    throw tokenError(file, `holds ${token.length} characters, and a token has at least ${MIN_TOKEN_CHARS}`, howToMake);
   return token;
 }
 
@@ -116,13 +113,13 @@ export function splitToken(argument: string): { rest: string; token: string | nu
     : { rest: argument.slice(0, given.index).trim(), token: given[1] ?? "" };
 }
 
-function readPrivateFile(file: string): string {
+function readPrivateFile(file: string, howToMake: string): string {
   try {
     return readSecretFile(file, MAX_FILE_BYTES).toString("latin1");
   } catch (error) {
     if (!(error instanceof SecretFileError)) throw error;
     const { message, hint, code } = error;
-    const ownHint = code === "ENOENT" ? `Check the path. ${HOW_TO_MAKE}` : "Name the file that holds the token.";
+    const ownHint = code === "ENOENT" ? `Check the path. ${howToMake}` : "Name the file that holds the token.";
     throw tokenError(file, message, hint ?? ownHint, error);
   }
 }

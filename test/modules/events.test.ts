@@ -79,11 +79,11 @@ describe("a raw client", () => {
     }));
 
   test.each([
-    ["SUBSCRIBE secret.x", "ERR FORBIDDEN"],
+    ["SUBSCRIBE secret.x", `ERR FORBIDDEN "secret.x" is not open to clients: modules.events.topics in hrmr.json`],
     ["SUBSCRIBE a..b", "ERR FORBIDDEN"],
     ["SUBSCRIBE out.**", "ERR INVALID_TOPIC"],
     ["SUBSCRIBE ", "ERR"],
-    ["EMIT out.x 1", "ERR FORBIDDEN"],
+    ["EMIT out.x 1", `ERR FORBIDDEN "out.x" is not open to clients: modules.events.emit in hrmr.json`],
     ["EMIT in.* 1", "ERR INVALID_TOPIC"],
     ["EMIT in.x {", "ERR INVALID_DATA"],
     ["EMIT in.x", "OK"],

@@ -10,13 +10,18 @@ export interface ClientProcedure {
   readonly output: unknown;
 }
 
+/** How a document is fetched from any server that can be reached. With the tool jq, since the answer wraps it. */
+export const HOW_TO_FETCH =
+  "curl -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json' " +
+  `-d '{"jsonrpc":"2.0","method":"rpc.discover","id":1}' http://HOST:PORT/rpc | jq .result > openrpc.json`;
+
 /** @param document of `rpc.discover`. @throws UserError NO_OPENRPC: it is not an OpenRPC document */
 export function readProcedures(document: unknown): ClientProcedure[] {
   const methods = (document as { readonly methods?: unknown } | null)?.methods;
   if (!Array.isArray(methods)) {
     throw new UserError("This is no OpenRPC document: it has no list of methods.", {
       code: "NO_OPENRPC",
-      hint: "Get one from a running server: hrmr call rpc.discover > openrpc.json",
+      hint: `Get one from a running server: ${HOW_TO_FETCH}`,
     });
   }
   return methods.flatMap((method: Readonly<Record<string, unknown>>) => {

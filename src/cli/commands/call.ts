@@ -28,7 +28,7 @@ export const callCommand = defineCommand({
     const { address, name, json } = readWords(positionals(rawArgs));
     const input = checkInput(json === "-" ? await Bun.stdin.text() : json);
     const peer = address === null ? await findPeer(flags) : peerAt(address, flags);
-    const token = tokenFile === undefined ? null : readToken(resolve(tokenFile));
+    const token = tokenFile === undefined ? null : readToken(resolve(tokenFile), HOW_TO_GET_TOKEN);
     if (token !== null && peer.tls === null && isReachable(peer.target))
       console.error(`The token goes to ${formatListen(peer.target)} unencrypted: --tls encrypts it.`);
     await tell(name, await ask(peer, name, input, token));
@@ -54,10 +54,16 @@ function readWords(words: readonly string[]): Words {
       `hrmr call needs NAME: ${args.name.description}`,
       "`hrmr help call` shows how it is used.",
     );
-  if (surplus.length > 0) throw badValue(`hrmr call cannot read ${quoted(surplus[0] ?? "")}.`, QUOTES);
+  if (surplus.length > 0) {
+    const isNoInput = surplus.length === 1 && !isAddress && /^[\w-]+\.[\w-]+$/.test(json);
+    if (isNoInput)
+      throw badValue(`${quoted(first)} is no address.`, "An address is HOST:PORT, such as localhost:8080.");
+    throw badValue(`hrmr call cannot read ${quoted(surplus[0] ?? "")}.`, QUOTES);
+  }
   return { address: isAddress ? first : null, name, json };
 }
 
+const HOW_TO_GET_TOKEN = "Make one: (umask 077 && hrmr token add NAME --scope 'rpc:MODULE.*' > FILE).";
 const QUOTES = `Quote the input: hrmr call kv.get '{"key":"a"}'.`;
 
 /** @throws UserError BAD_VALUE: it is no JSON */
@@ -123,16 +129,30 @@ async function tellParts(name: string, reply: Response): Promise<void> {
   });
 }
 
+/** What to do, by the word of a failure or its number. */
+const HINTS: Readonly<Record<string, string>> = {
+  "-32601":
+    "A service is a procedure if it has public: true. `curl http://HOST:PORT/openapi.json` lists the procedures.",
+  INVALID_INPUT: "`curl http://HOST:PORT/openapi.json` has the input of each procedure.",
+  UNAUTHENTICATED: `Show a token: --token-file FILE. ${HOW_TO_GET_TOKEN}`,
+  FORBIDDEN: "`hrmr token list` shows the scopes of each token, on the server's machine.",
+};
+
 function failure(name: string, text: string, status: number): UserError {
-  const hint = "`curl http://HOST:PORT/openapi.json` lists the procedures; the server's log has more.";
   try {
     const { error } = JSON.parse(text) as { error: { code: number; message: string; data?: { code?: string } } };
     const { data = {}, message, code } = error;
     const { code: word = String(code), ...rest } = data;
     const more = Object.keys(rest).length === 0 ? "" : ` ${JSON.stringify(rest)}`;
-    return new UserError(`${name} failed (${word}): ${message}${more}`, { code: "CALL_FAILED", hint });
+    return new UserError(`${name} failed (${word}): ${message}${more}`, {
+      code: "CALL_FAILED",
+      hint: HINTS[word] ?? "The server's log may have more.",
+    });
   } catch {
     const why = status === 404 || status === 405 ? "no module of the server has a procedure" : `status ${status}`;
-    return new UserError(`${name} cannot be called there: ${why}.`, { code: "CALL_FAILED", hint });
+    return new UserError(`${name} cannot be called there: ${why}.`, {
+      code: "CALL_FAILED",
+      hint: HINTS["-32601"],
+    });
   }
 }

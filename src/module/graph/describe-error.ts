@@ -151,7 +151,7 @@ function buildMessage(message: string): string {
   if (specifier === undefined) return message;
   if (/^[./]/.test(specifier)) return `Cannot find "${specifier}"`;
   const name = specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");
-  return `Cannot find package "${specifier}": install it in the module's folder or above (npm install ${name})`;
+  return `Cannot find package "${specifier}": install it in the module's folder or above (hrmr add ${name}, or npm install ${name})`;
 }
 
 function thrownPosition(source: string, thrown: unknown): SourcePosition {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { readTokens, TOKENS_FILE, writeTokens } from "../../../src/hub/access/token-file";
 import { hashOf, makeToken } from "../../../src/hub/access/tokens";
 import { type Hub, moduleSource, shareHub } from "../../support/hub";
+import { callProgram } from "../../support/call-program";
 import { runProgram } from "../../support/program";
 import { until } from "../../support/until";
 
@@ -50,6 +51,19 @@ test("without a token no procedure is called, and none is named", () =>
     }
     const { paths } = (await (await fetch(`${hub.url}/openapi.json`)).json()) as { paths: object };
     expect(paths).toEqual({});
+  }));
+
+test("hrmr call and hrmr client say how to show a token where one is needed", () =>
+  withServer(async (hub) => {
+    const called = await callProgram(["call", "bank.who"], { cwd: hub.dir });
+    expect([called.exitCode, called.stderr]).toEqual([1, expect.stringContaining("--token-file FILE. Make one:")]);
+    const missing = await callProgram(["call", "--token-file", "none", "bank.who"], { cwd: hub.dir });
+    expect(missing.stderr).toContain(
+      "cannot be read (ENOENT).\nCheck the path. Make one: (umask 077 && hrmr token add",
+    );
+    const client = await callProgram(["client"], { cwd: hub.dir });
+    expect([client.exitCode, client.stderr]).toEqual([1, expect.stringContaining("jq .result > openrpc.json")]);
+    expect(client.stderr).toStartWith("The server does not tell its procedures (UNAUTHENTICATED): a token is needed.");
   }));
 
 test("a token's scopes say which procedures its client calls and sees, over every protocol", () =>

@@ -243,6 +243,12 @@ test("hrmr call prints a result, its parts, or why it failed", () =>
     expect([torn.exitCode, torn.stdout, torn.stderr]).toEqual([1, "1\n", expect.stringContaining("(TORN): it broke")]);
     const unknown = await call("bank.ehco", "{}");
     expect([unknown.exitCode, unknown.stderr]).toEqual([1, expect.stringContaining("Did you mean bank.echo?")]);
+    expect(unknown.stderr).toContain("if it has public: true");
+    const noPort = await call("localhost", "bank.any", "{}");
+    expect([noPort.exitCode, noPort.stderr]).toEqual([
+      2,
+      expect.stringContaining('"localhost" is no address.\nAn address is HOST:PORT'),
+    ]);
     const cut = await call("bank.echo", "{text:1}");
     expect([cut.exitCode, cut.stderr]).toEqual([2, expect.stringContaining("is no JSON")]);
   }));

@@ -37,7 +37,8 @@ const failures: [
     {
       line: 2,
       column: 16,
-      message: /^Cannot find package "@no\/such-package\/sub": .*npm install @no\/such-package\)$/,
+      message:
+        /^Cannot find package "@no\/such-package\/sub": .*\(hrmr add @no\/such-package, or npm install @no\/such-package\)$/,
       frame: `1 | // first\n2 | \timport z from "@no/such-package/sub";\n  | \t${" ".repeat(14)}^`,
     },
   ],

@@ -8,8 +8,8 @@ import { type ListenAddress, parseListen } from "../../../config/listen";
 import { UserError } from "../../../config/user-error";
 import { controlRequest } from "../../../control/client";
 import type { ServerStatus } from "../../../observe/snapshot";
-import { Client } from "../../client/client-runtime";
-import { type ClientProcedure, readProcedures } from "../../client/procedures";
+import { CallError, Client } from "../../client/client-runtime";
+import { type ClientProcedure, HOW_TO_FETCH, readProcedures } from "../../client/procedures";
 import { pythonClient } from "../../client/python";
 import { typescriptClient } from "../../client/typescript";
 import { type Flags, usageError, valueFlag } from "../../flags";
@@ -88,6 +88,16 @@ async function discover(flags: ControlFlags): Promise<unknown> {
   const client = new Client(placeOf(address));
   try {
     return await client.call("rpc.discover");
+  } catch (cause) {
+    if (!(cause instanceof CallError)) throw cause;
+    throw new UserError(`The server does not tell its procedures (${cause.code}): ${cause.message}.`, {
+      code: "NO_OPENRPC",
+      hint:
+        cause.code === "UNAUTHENTICATED"
+          ? `Fetch them with a token, then name the file with --from openrpc.json:\n${HOW_TO_FETCH}`
+          : "A module has procedures if one of its services has public: true.",
+      cause,
+    });
   } finally {
     client.close();
   }
