@@ -55,7 +55,7 @@ export function systemError(error: unknown): UserError | null {
   });
 }
 
-/** What was thrown, in words: an error's message. */
+/** The text of a thrown value: of an error, its message. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

@@ -231,7 +231,7 @@ export class Generation implements RouteOwner {
     return { key: name, index, kind: "task", run, timeoutMs, description, ...bound, handler, task: spec };
   }
 
-  /** What is the same for all that is no route of the table. */
+  /** The fields that all bound parts share, except routes of the table. */
   get #bound(): Pick<BoundRoute, "module" | "keyBytes" | "framing" | "generation" | "isUnavailable"> {
     return { module: this.name, keyBytes: 0, framing: "chunk", generation: this, isUnavailable: false };
   }

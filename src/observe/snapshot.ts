@@ -355,7 +355,7 @@ export interface Readiness {
   readonly isReady: boolean;
   /** Why not: "draining", or a line for each module that failed to load. Empty when ready. */
   readonly reasons: readonly string[];
-  /** What is wrong though it is ready: a line for each module whose `start` fails. Missing: nothing. */
+  /** Problems of a ready server: a line for each module whose `start` fails. Default: there are none. */
   readonly notes?: readonly string[];
   readonly modules: readonly {
     readonly name: string;

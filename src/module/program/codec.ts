@@ -1,7 +1,7 @@
 /** The two ways to talk to a program: a line for a line, or JSON-RPC 2.0 with a message a line. Pure. */
 import { ProgramError } from "./error";
 
-/** What is asked of a program. */
+/** One message for a program. */
 export interface Question {
   /** For lines: the message. */
   readonly line: Uint8Array;

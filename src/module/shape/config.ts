@@ -65,6 +65,13 @@ export function isSchema(value: unknown): value is StandardSchema {
   return isObject(standard) && typeof standard.validate === "function";
 }
 
+/** Some libraries' schemas are functions. */
+export function isStandardSchema(value: unknown): value is StandardSchema {
+  if (!isObject(value) && typeof value !== "function") return false;
+  const standard: unknown = Reflect.get(value, "~standard");
+  return isObject(standard) && typeof standard.validate === "function";
+}
+
 /**
  * The value of `context.config`. Calls the author's schema: run it inside the module's graph.
  *

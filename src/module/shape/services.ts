@@ -3,6 +3,7 @@ import type { ServiceContext, StandardSchema } from "../contract";
 import type { ServiceSpec } from "../route";
 import { ServiceError } from "../service/error";
 import { isThenable } from "../graph/returned";
+import { isStandardSchema } from "./config";
 import { type Fields, isObject, kindOf, refuseUnknown, shapeError, shown, type Wrong } from "./errors";
 import type { HostSettings } from "./settings";
 
@@ -72,10 +73,7 @@ interface Called {
 
 function readSchema(wrong: Wrong, option: string, schema: unknown): StandardSchema | null {
   if (schema === undefined) return null;
-  // Some libraries' schemas are functions.
-  const standard: unknown =
-    isObject(schema) || typeof schema === "function" ? Reflect.get(schema as object, "~standard") : undefined;
-  if (isObject(standard) && typeof standard.validate === "function") return schema as StandardSchema;
+  if (isStandardSchema(schema)) return schema;
   throw wrong(
     `: "${option}" is ${kindOf(schema)}, and must be a Standard Schema, such as z.object({ key: z.string() })`,
   );
