@@ -1,4 +1,5 @@
 /** A call with its callee. The hub hands it to the host that runs it. */
+import { isHalfClosed } from "../module/half-closed";
 import type { CallServer } from "../host/inline";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
@@ -54,9 +55,12 @@ export function failedError({ name }: FoundCall, error: unknown): ServiceError {
 /** Calls `giveUp` when the caller no longer waits. @returns a function that removes the listener */
 export function onCancelled({ order }: FoundCall, giveUp: () => void): () => void {
   const signals = [order.signal, order.frame?.cancellation()].filter((each) => each != null);
-  for (const signal of signals) signal.addEventListener("abort", giveUp, { once: true });
+  const aborted = ({ target }: Event): void => {
+    if (!isHalfClosed((target as AbortSignal).reason)) giveUp();
+  };
+  for (const signal of signals) signal.addEventListener("abort", aborted, { once: true });
   return () => {
-    for (const signal of signals) signal.removeEventListener("abort", giveUp);
+    for (const signal of signals) signal.removeEventListener("abort", aborted);
   };
 }
 

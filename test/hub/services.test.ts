@@ -23,6 +23,7 @@ const own = (call) => ({ run: "${run}", call });
 export default defineModule({ services: {
   echo: own((value) => value),
   later: own(async (value) => { await Bun.sleep(1); return value; }),
+  rest: own(async (ms) => { await Bun.sleep(ms); return ms; }),
   facts: own((_, context) => ({ caller: context.caller, identity: context.identity, name: context.name, host: typeof context.host })),
   set: own(([key, value]) => void rows.set(key, value)),
   get: own((key) => rows.get(key) ?? null),
@@ -212,6 +213,15 @@ test("a client that leaves cancels what its call has called", () =>
           async () => (await ask(hub, from, `callee_${to}.get "aborted"`)) !== null,
         );
       }
+  }));
+
+test("a client that sends its FIN behind an HTTP request still gets what its handler asked a service for", () =>
+  onHub(async (hub) => {
+    for (const from of HOSTS) {
+      const question = encodeURIComponent("callee_pool.rest 60");
+      const reply = await hub.ask(`GET /ask_${from}?q=${question} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+      expect(reply).toEndWith("60\n");
+    }
   }));
 
 test("an event of a WebSocket calls with the identity of its client", () =>

@@ -1,4 +1,5 @@
 /** `context.services` in a place: calls go to the server, which finds the callee, and the results come back. */
+import { isHalfClosed } from "../../module/half-closed";
 import type { ServiceCalls, ServiceOrder } from "../../module/service/calls";
 import { errorOf, ServiceError, type ServiceFailure, uncopiedInput } from "../../module/service/error";
 import type { CallFrame } from "../../module/service/frame";
@@ -41,7 +42,7 @@ export class HostedServices implements ServiceCalls {
 
   call(order: ServiceOrder): Promise<unknown> {
     const { caller, module, service, frame, timeoutMs, signal } = order;
-    if (signal?.aborted === true || frame?.cancellation()?.aborted === true)
+    if (signal?.aborted === true || isOver(frame?.cancellation()))
       return Promise.reject(
         new ServiceError("CANCELLED", `${module}.${service} was not called: its caller no longer waits`),
       );
@@ -126,13 +127,20 @@ export class HostedServices implements ServiceCalls {
   }
 
   #listen(ask: number, order: ServiceOrder): () => void {
-    const giveUp = (): void => this.#cancel(ask, order);
+    const giveUp = ({ target }: Event): void => {
+      if (isOver(target as AbortSignal)) this.#cancel(ask, order);
+    };
     const signals = [order.signal, order.frame?.cancellation()].filter((each) => each != null);
     for (const each of signals) each.addEventListener("abort", giveUp, { once: true });
     return () => {
       for (const each of signals) each.removeEventListener("abort", giveUp);
     };
   }
+}
+
+/** Whether nobody wants the reply any more. A client that has only half-closed its connection still may. */
+function isOver(signal: AbortSignal | null | undefined): boolean {
+  return signal?.aborted === true && !isHalfClosed(signal.reason);
 }
 
 /** @returns in milliseconds; 0: for ever */

@@ -2,6 +2,7 @@
 import type { Client, Message, Session } from "../../module/contract";
 import { sessionOf } from "../../module/session";
 import { type BodyPart, type CancelReason, decodeClient, fromLatin1 } from "../remote/messages";
+import { halfClosed } from "../../module/half-closed";
 import { noTrailers } from "../../module/shape/trailers";
 import { HostedBody } from "./body";
 
@@ -92,7 +93,7 @@ function decodeText(latin1: string): string {
 }
 
 function abortReason(reason: CancelReason): DOMException {
-  return reason !== "timeout"
-    ? new DOMException("The client went away.", "AbortError")
-    : new DOMException("The handler's time was up.", "TimeoutError");
+  if (reason === "timeout") return new DOMException("The handler's time was up.", "TimeoutError");
+  const left = new DOMException("The client went away.", "AbortError");
+  return reason === "ended" ? halfClosed(left) : left;
 }

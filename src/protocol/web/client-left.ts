@@ -2,10 +2,9 @@
  * Whether a request's client has left. A call whose client left first is no failure of its module, even if its handler
  * fails.
  */
+import { halfClosed, isHalfClosed } from "../../module/half-closed";
 import { LightRequest } from "./request";
 
-/** A half-closed connection does not show whether the client has gone or waits for the reply. */
-const ended = new WeakSet<object>();
 const left = new WeakSet<object>();
 
 /** @returns the reason for `request.signal`: the connection is gone */
@@ -17,14 +16,13 @@ export function clientGone(): DOMException {
 
 /** @returns the reason for `request.signal`: the client has sent its FIN. A reply is still sent to it */
 export function clientEnded(): DOMException {
-  const reason = clientGone();
-  ended.add(reason);
-  return reason;
+  // A half-closed connection does not show whether the client has gone or waits for the reply.
+  return halfClosed(clientGone());
 }
 
 /** Whether a signal's reason is that of `clientEnded`: the reply is still wanted. */
 export function mayStillRead(reason: unknown): boolean {
-  return typeof reason === "object" && reason !== null && ended.has(reason);
+  return isHalfClosed(reason);
 }
 
 /** Whether a request's client has left, in any version of HTTP. */
