@@ -55,7 +55,7 @@ hrmr_route *hrmr_command(hrmr_setup *setup, const char *key, int framing, hrmr_h
 /* HTTP: "/api" (every method), "GET /users/:id", "GET " (every path of that method). */
 hrmr_route *hrmr_http(hrmr_setup *setup, const char *key, hrmr_handler *handler);
 
-/* Shown by HELP. */
+/* Shown by HELP, by lists of procedures, and by `hrmr status`. */
 void hrmr_describe(hrmr_route *route, const char *description);
 
 /*
@@ -72,6 +72,42 @@ void hrmr_prefix_offset(hrmr_route *route, int bytes);
  * and bodies. Default: HTTP requests go to HTTP routes, whatever the key is.
  */
 void hrmr_takes_http(hrmr_route *route);
+
+/* ---- Services, events and tasks ---- */
+
+/*
+ * Other modules call it: `await context.services.NAME.sum([1, 2])` in TypeScript, where NAME is this module. The
+ * request's bytes are the input as JSON ("null": there is none). The reply is the result as JSON; without a reply it is
+ * nothing. `name` has letters, digits and _.
+ */
+hrmr_route *hrmr_service(hrmr_setup *setup, const char *name, hrmr_handler *handler);
+
+/* Clients may call the service, as the procedure "MODULE.NAME". Default: only modules may. */
+void hrmr_public(hrmr_route *service);
+
+/* AI agents may call the service, as a tool. It needs a schema. */
+void hrmr_mcp(hrmr_route *service);
+
+/* JSON Schema of the service's input, and of its result. Clients are told; the server does not check either. */
+void hrmr_schema(hrmr_route *service, const char *input, const char *output);
+
+/*
+ * Gets the events of the topics that `pattern` matches: "user.created", "user.*". The request's bytes are the event's
+ * data as JSON; see also hrmr_topic. A reply is dropped. It runs in one process of the server, like live.
+ */
+hrmr_route *hrmr_on_event(hrmr_setup *setup, const char *pattern, hrmr_handler *handler);
+
+/*
+ * Runs at its times, in one process of the server, one run at a time. `when` is "every 10s" (s, m, h, d) or five fields
+ * of cron. The request's bytes are {"task":NAME,"why":"due"|"missed"|"asked","dueAt":TIME}. A reply is dropped.
+ */
+hrmr_route *hrmr_schedule(hrmr_setup *setup, const char *name, const char *when, hrmr_handler *handler);
+
+/* For a line of cron: "Europe/Berlin". Default: `schedule.timeZone` of the config, else the system's. */
+void hrmr_time_zone(hrmr_route *task, const char *zone);
+
+/* One run that was missed while the server was down is made up at its start. */
+void hrmr_catch_up(hrmr_route *task);
 
 /* ---- Hooks; all are optional ---- */
 
@@ -105,7 +141,13 @@ void hrmr_needs(hrmr_setup *setup, const char *module);
 /* Runs after the last call. It need not free memory or close files: the process ends. */
 void hrmr_on_stop(hrmr_setup *setup, void (*stop)(void));
 
-/* ---- The request. Its texts and bytes are valid until the handler returns: copy them to keep them ---- */
+/*
+ * ---- The request ----
+ *
+ * All texts and bytes that hrmr gives to a handler, here and below, belong to hrmr. They are valid until the handler
+ * returns: copy them to keep them. Do not free them. All texts and bytes that you give to hrmr stay yours: it copies
+ * them before the function returns.
+ */
 
 struct hrmr_request {
   /*
@@ -119,12 +161,15 @@ struct hrmr_request {
   const char *query;
 };
 
-/* Each of these asks the server's side, which takes some 0.5 us. NULL: there is none. */
+/* Each of these takes some 0.5 us. NULL: there is none. */
 const char *hrmr_header(hrmr_request *request, const char *name);      /* A field of the HTTP head, its case ignored. */
 const char *hrmr_param(hrmr_request *request, const char *name);       /* The text for ":name" in the key, decoded. */
 const char *hrmr_query_param(hrmr_request *request, const char *name); /* "name=value" of the query, decoded. */
 const char *hrmr_client(hrmr_request *request);                        /* Its address; "unix" on a unix socket. */
 int hrmr_client_port(hrmr_request *request);
+const char *hrmr_identity(hrmr_request *request); /* The token's name of the client that began it. */
+const char *hrmr_caller(hrmr_request *request);   /* In a service: the module that calls; "rpc" for a client. */
+const char *hrmr_topic(hrmr_request *request);    /* In hrmr_on_event: the event's topic. */
 
 /* ---- The reply ---- */
 
@@ -144,6 +189,23 @@ void hrmr_set_header(hrmr_request *request, const char *name, const char *value)
  * it.
  */
 void hrmr_fail(hrmr_request *request, const char *reason);
+
+/*
+ * In a service: its caller gets this code ("NOT_FOUND") and message instead of a result, and nothing is logged.
+ * Elsewhere it is hrmr_fail. Return after it.
+ */
+void hrmr_refuse(hrmr_request *request, const char *code, const char *message);
+
+/* ---- JSON ---- */
+
+/*
+ * The value at `path` in `json`: "user.name", "rows.0.id"; "" is all of it. A text is given as it is, other values as
+ * JSON. NULL: it is not there, or `json` is no JSON.
+ */
+const char *hrmr_json(const char *json, const char *path);
+
+/* Adds `text` to the reply as JSON: with quotes and escapes. NULL is null. */
+void hrmr_reply_json(hrmr_request *request, const char *text);
 
 /* ---- The rest ---- */
 

@@ -51,15 +51,18 @@ void hrmr__free(void *block) {
 
 /* ---- Questions to the TypeScript side ---- */
 
-enum { HRMR__HEADER, HRMR__PARAM, HRMR__QUERY_PARAM, HRMR__CLIENT, HRMR__CLIENT_PORT, HRMR__CONFIG, HRMR__DATA_DIR };
+enum {
+  HRMR__HEADER, HRMR__PARAM, HRMR__QUERY_PARAM, HRMR__CLIENT, HRMR__CLIENT_PORT, HRMR__IDENTITY, HRMR__CALLER,
+  HRMR__TOPIC, HRMR__JSON, HRMR__CONFIG, HRMR__DATA_DIR
+};
 
-/* Returns a string that ends with a 0 byte, or NULL. */
-static const char *(*hrmr__ask)(int what, const char *name);
+/* Returns a string that ends with a 0 byte, or NULL. Only HRMR__JSON has `more`. */
+static const char *(*hrmr__ask)(int what, const char *name, const char *more);
 static void (*hrmr__say)(int level, const char *text);
 
 /* The TypeScript side reads it after a call. These are doubles, as all its numbers are. */
 static struct {
-  double reply, moves, reply_room, head_length, status, failure;
+  double reply, moves, reply_room, head_length, status, failure, code;
 } hrmr__shared;
 
 /* ---- Memory that grows ---- */
@@ -77,6 +80,8 @@ typedef struct {
 /* The fields of the reply's head wait in a buffer of their own until the reply is complete. */
 static hrmr__buffer hrmr__reply, hrmr__head;
 static char hrmr__failure[512];
+/* The code of a failure that its caller gets. */
+static char hrmr__code[64];
 
 static void hrmr__fail(const char *reason) {
   if (hrmr__shared.failure != 0) return;
@@ -159,15 +164,45 @@ void hrmr_set_header(hrmr_request *request, const char *name, const char *value)
 
 void hrmr_fail(hrmr_request *request, const char *reason) { hrmr__fail(reason); }
 
-const char *hrmr_header(hrmr_request *request, const char *name) { return hrmr__ask(HRMR__HEADER, name); }
-const char *hrmr_param(hrmr_request *request, const char *name) { return hrmr__ask(HRMR__PARAM, name); }
-const char *hrmr_query_param(hrmr_request *request, const char *name) { return hrmr__ask(HRMR__QUERY_PARAM, name); }
-const char *hrmr_client(hrmr_request *request) { return hrmr__ask(HRMR__CLIENT, NULL); }
-const char *hrmr_config(const char *key) { return hrmr__ask(HRMR__CONFIG, key); }
-const char *hrmr_data_dir(void) { return hrmr__ask(HRMR__DATA_DIR, NULL); }
+void hrmr_refuse(hrmr_request *request, const char *code, const char *message) {
+  if (hrmr__shared.failure != 0) return;
+  snprintf(hrmr__code, sizeof hrmr__code, "%s", code == NULL || *code == 0 ? "FAILED" : code);
+  hrmr__shared.code = (double)(size_t)hrmr__code;
+  hrmr__fail(message == NULL || *message == 0 ? hrmr__code : message);
+}
+
+void hrmr_reply_json(hrmr_request *request, const char *text) {
+  const unsigned char *at = (const unsigned char *)text;
+  const unsigned char *plain = at;
+  char escaped[8];
+  if (text == NULL) {
+    hrmr_reply_text(request, "null");
+    return;
+  }
+  hrmr__add(&hrmr__reply, "\"", 1);
+  for (; *at != 0; at++) {
+    if (*at >= ' ' && *at != '"' && *at != '\\') continue;
+    hrmr__add(&hrmr__reply, plain, at - plain);
+    hrmr__add(&hrmr__reply, escaped, snprintf(escaped, sizeof escaped, *at < ' ' ? "\\u%04x" : "\\%c", *at));
+    plain = at + 1;
+  }
+  hrmr__add(&hrmr__reply, plain, at - plain);
+  hrmr__add(&hrmr__reply, "\"", 1);
+}
+
+const char *hrmr_header(hrmr_request *request, const char *name) { return hrmr__ask(HRMR__HEADER, name, NULL); }
+const char *hrmr_param(hrmr_request *request, const char *name) { return hrmr__ask(HRMR__PARAM, name, NULL); }
+const char *hrmr_query_param(hrmr_request *request, const char *name) { return hrmr__ask(HRMR__QUERY_PARAM, name, NULL); }
+const char *hrmr_client(hrmr_request *request) { return hrmr__ask(HRMR__CLIENT, NULL, NULL); }
+const char *hrmr_identity(hrmr_request *request) { return hrmr__ask(HRMR__IDENTITY, NULL, NULL); }
+const char *hrmr_caller(hrmr_request *request) { return hrmr__ask(HRMR__CALLER, NULL, NULL); }
+const char *hrmr_topic(hrmr_request *request) { return hrmr__ask(HRMR__TOPIC, NULL, NULL); }
+const char *hrmr_json(const char *json, const char *path) { return hrmr__ask(HRMR__JSON, json, path); }
+const char *hrmr_config(const char *key) { return hrmr__ask(HRMR__CONFIG, key, NULL); }
+const char *hrmr_data_dir(void) { return hrmr__ask(HRMR__DATA_DIR, NULL, NULL); }
 
 int hrmr_client_port(hrmr_request *request) {
-  const char *port = hrmr__ask(HRMR__CLIENT_PORT, NULL);
+  const char *port = hrmr__ask(HRMR__CLIENT_PORT, NULL, NULL);
   return port == NULL ? 0 : atoi(port);
 }
 
@@ -184,11 +219,18 @@ void hrmr_log_format(int level, const char *format, ...) {
 
 /* ---- Declarations ---- */
 
+/* In the order of KINDS in routes.ts. */
+enum { HRMR__COMMAND, HRMR__HTTP, HRMR__SERVICE, HRMR__EVENT, HRMR__TASK };
+/* Bits of `flags`. */
+enum { HRMR__TAKES_HTTP = 1, HRMR__PUBLIC = 2, HRMR__MCP = 4, HRMR__CATCH_UP = 8 };
+
 struct hrmr_route {
   hrmr_handler *handler;
   char *key;
   char *description;
-  int is_http, framing, timeout_ms, prefix_offset, takes_http;
+  /* Of a service: the schemas of its input and its result. Of a task: its times, and their zone. */
+  char *first, *second;
+  int kind, framing, timeout_ms, prefix_offset, flags;
 };
 
 struct hrmr_setup {
@@ -211,7 +253,7 @@ static hrmr_route hrmr__nowhere;
 
 static char *hrmr__copy(const char *text) { return strdup(text == NULL ? "" : text); }
 
-static hrmr_route *hrmr__declare(hrmr_setup *setup, const char *key, int is_http, int framing, hrmr_handler *handler) {
+static hrmr_route *hrmr__declare(hrmr_setup *setup, const char *key, int kind, int framing, hrmr_handler *handler) {
   hrmr_route *route = calloc(1, sizeof *route);
   hrmr_route **routes = realloc(setup->routes, (setup->count + 1) * sizeof *routes);
   if (route == NULL || routes == NULL) return &hrmr__nowhere;
@@ -220,7 +262,9 @@ static hrmr_route *hrmr__declare(hrmr_setup *setup, const char *key, int is_http
   route->handler = handler;
   route->key = hrmr__copy(key);
   route->description = hrmr__copy("");
-  route->is_http = is_http;
+  route->first = hrmr__copy("");
+  route->second = hrmr__copy("");
+  route->kind = kind;
   route->framing = framing;
   route->timeout_ms = -1;
   route->prefix_offset = -1;
@@ -228,17 +272,40 @@ static hrmr_route *hrmr__declare(hrmr_setup *setup, const char *key, int is_http
 }
 
 hrmr_route *hrmr_command(hrmr_setup *setup, const char *key, int framing, hrmr_handler *handler) {
-  return hrmr__declare(setup, key, 0, framing, handler);
+  return hrmr__declare(setup, key, HRMR__COMMAND, framing, handler);
 }
 
 hrmr_route *hrmr_http(hrmr_setup *setup, const char *key, hrmr_handler *handler) {
-  return hrmr__declare(setup, key, 1, 0, handler);
+  return hrmr__declare(setup, key, HRMR__HTTP, 0, handler);
+}
+
+hrmr_route *hrmr_service(hrmr_setup *setup, const char *name, hrmr_handler *handler) {
+  return hrmr__declare(setup, name, HRMR__SERVICE, 0, handler);
+}
+
+hrmr_route *hrmr_on_event(hrmr_setup *setup, const char *pattern, hrmr_handler *handler) {
+  return hrmr__declare(setup, pattern, HRMR__EVENT, 0, handler);
+}
+
+hrmr_route *hrmr_schedule(hrmr_setup *setup, const char *name, const char *when, hrmr_handler *handler) {
+  hrmr_route *task = hrmr__declare(setup, name, HRMR__TASK, 0, handler);
+  task->first = hrmr__copy(when);
+  return task;
 }
 
 void hrmr_describe(hrmr_route *route, const char *description) { route->description = hrmr__copy(description); }
 void hrmr_timeout(hrmr_route *route, int milliseconds) { route->timeout_ms = milliseconds < 0 ? 0 : milliseconds; }
 void hrmr_prefix_offset(hrmr_route *route, int bytes) { route->prefix_offset = bytes; }
-void hrmr_takes_http(hrmr_route *route) { route->takes_http = 1; }
+void hrmr_takes_http(hrmr_route *route) { route->flags |= HRMR__TAKES_HTTP; }
+void hrmr_public(hrmr_route *service) { service->flags |= HRMR__PUBLIC; }
+void hrmr_mcp(hrmr_route *service) { service->flags |= HRMR__MCP; }
+void hrmr_time_zone(hrmr_route *task, const char *zone) { task->second = hrmr__copy(zone); }
+void hrmr_catch_up(hrmr_route *task) { task->flags |= HRMR__CATCH_UP; }
+
+void hrmr_schema(hrmr_route *service, const char *input, const char *output) {
+  service->first = hrmr__copy(input);
+  service->second = hrmr__copy(output);
+}
 
 void hrmr_on_start(hrmr_setup *setup, const char *(*start)(const void *handed, size_t length)) { setup->start = start; }
 void hrmr_on_handoff(hrmr_setup *setup, void (*handoff)(hrmr_request *next)) { setup->handoff = handoff; }
@@ -263,6 +330,7 @@ static void hrmr__begin(void) {
   hrmr__reset(&hrmr__head);
   hrmr__shared.status = 200;
   hrmr__shared.failure = 0;
+  hrmr__shared.code = 0;
 }
 
 /*
@@ -303,17 +371,19 @@ void *hrmr__open(void *ask, void *say) {
   return &hrmr__shared;
 }
 
-/* Runs hrmr_module. The reply holds eight parts for each route, each with a 0 byte at its end. */
+/* Runs hrmr_module. The reply holds ten parts for each route, each with a 0 byte at its end. */
 int hrmr__declared(void) {
   int at;
   hrmr__begin();
   hrmr_module(&hrmr__setup);
   for (at = 0; at < hrmr__setup.count; at++) {
     hrmr_route *route = hrmr__setup.routes[at];
-    hrmr_reply_format(NULL, "%d%c%d%c%d%c", route->is_http, 0, route->framing, 0, route->timeout_ms, 0);
-    hrmr_reply_format(NULL, "%d%c%d%c%d%c", route->prefix_offset, 0, route->handler != NULL, 0, route->takes_http, 0);
+    hrmr_reply_format(NULL, "%d%c%d%c%d%c", route->kind, 0, route->framing, 0, route->timeout_ms, 0);
+    hrmr_reply_format(NULL, "%d%c%d%c%d%c", route->prefix_offset, 0, route->handler != NULL, 0, route->flags, 0);
     hrmr__add(&hrmr__reply, route->key, strlen(route->key) + 1);
     hrmr__add(&hrmr__reply, route->description, strlen(route->description) + 1);
+    hrmr__add(&hrmr__reply, route->first, strlen(route->first) + 1);
+    hrmr__add(&hrmr__reply, route->second, strlen(route->second) + 1);
   }
   return hrmr__end();
 }

@@ -2,7 +2,10 @@
 import { isAscii } from "node:buffer";
 import { CString, JSCallback, ptr, toArrayBuffer, type Pointer } from "bun:ffi";
 import type { Log, Message, ModuleContext, RequestContext, StopReason } from "../contract";
+import { messageOf } from "../../config/user-error";
+import { ServiceError } from "../service/error";
 import type { Compiled } from "./compile";
+import { answerOf, type Current, type HubCall, jsonAt, QUESTIONS, targetOf } from "./questions";
 import { type CRoute, readRoutes } from "./routes";
 
 /** Makes a Response of the module's own class, for which hosts have shortcuts. */
@@ -12,11 +15,9 @@ export type Respond = (
 ) => Response;
 
 /** `hrmr__shared`, in its order. */
-const SHARED = { reply: 0, moves: 1, replyRoom: 2, headLength: 3, status: 4, failure: 5 } as const;
-const SHARED_BYTES = 6 * 8;
+const SHARED = { reply: 0, moves: 1, replyRoom: 2, headLength: 3, status: 4, failure: 5, code: 6 } as const;
+const SHARED_BYTES = 7 * 8;
 
-/** The values that `hrmr__ask` may ask for, in the order of its enum. */
-const ASKS = ["header", "param", "queryParam", "client", "clientPort", "config", "dataDir"] as const;
 const LEVELS = ["debug", "info", "warn", "error"] as const satisfies (keyof Log)[];
 
 const INPUT_BYTES = 65_536;
@@ -24,9 +25,6 @@ const INPUT_BYTES = 65_536;
 const KEPT_INPUT_BYTES = 1_048_576;
 /** From this length on, checking the bytes is cheaper than checking the text. */
 const LONG_REPLY_BYTES = 256;
-
-/** The arguments of the current call. C seldom asks for them, so each value is made only when asked for. */
-type Current = Message | RequestContext;
 
 export class CRuntime {
   readonly #lib: Compiled["lib"];
@@ -51,10 +49,10 @@ export class CRuntime {
   constructor({ lib }: Compiled) {
     this.#lib = lib;
     this.#symbols = lib.symbols;
-    this.#ask = new JSCallback((what: number, name: Pointer | null) => this.#answer(what, name), {
-      args: ["i32", "ptr"],
-      returns: "ptr",
-    });
+    this.#ask = new JSCallback(
+      (what: number, name: Pointer | null, more: Pointer | null) => this.#answer(what, name, more),
+      { args: ["i32", "ptr", "ptr"], returns: "ptr" },
+    );
     this.#say = new JSCallback((level: number, text: Pointer | null) => this.#log(level, text), {
       args: ["i32", "ptr"],
       returns: "void",
@@ -128,6 +126,22 @@ export class CRuntime {
     return this.#response(replied, respond);
   }
 
+  /**
+   * Calls a service, a handler of events, or a task.
+   *
+   * @param value C gets it as JSON.stringify writes it
+   * @returns the reply. @throws ServiceError that C meant for its caller; Error if it called hrmr_fail
+   */
+  callWithJson(route: number, value: unknown, current: HubCall): string {
+    const text = inputOf(value);
+    const length = Buffer.byteLength(text);
+    this.#makeRoom(length);
+    this.#input.utf8Write(text, 0);
+    this.#input[length] = 0;
+    this.#current = current;
+    return this.#bytes(this.#end(this.#symbols.hrmr__call(route, this.#inputAt, length))).toString();
+  }
+
   handoff(): Uint8Array {
     return new Uint8Array(this.#bytes(this.#end(this.#symbols.hrmr__handoff())));
   }
@@ -166,8 +180,10 @@ export class CRuntime {
     this.#current = null;
     this.#request = null;
     if (this.#lent.length > 0) this.#lent = [];
-    if (result < 0) throw new Error(new CString(this.#shared[SHARED.failure] as Pointer).toString());
-    return result;
+    if (result >= 0) return result;
+    const reason = new CString(this.#shared[SHARED.failure] as Pointer).toString();
+    const code = this.#shared[SHARED.code] as number;
+    throw code === 0 ? new Error(reason) : new ServiceError(new CString(code as Pointer).toString(), reason);
   }
 
   /** The first bytes of the reply, in C's memory: valid until the next call. */
@@ -211,11 +227,16 @@ export class CRuntime {
     return pairs;
   }
 
-  #answer(what: number, name: Pointer | null): Pointer | null {
-    const ask = ASKS[what];
-    const named = name === null ? "" : new CString(name).toString();
-    if (ask === "config" || ask === "dataDir") return this.#give(ask, named);
-    const text = ask === undefined || this.#current === null ? null : valueOf(this.#current, this.#request, ask, named);
+  #answer(what: number, name: Pointer | null, more: Pointer | null): Pointer | null {
+    const question = QUESTIONS[what];
+    const named = textAt(name);
+    if (question === undefined) return null;
+    if (question === "config" || question === "dataDir") return this.#give(question, named);
+    if (question === "json") return this.#lend(jsonAt(named, textAt(more)));
+    return this.#current === null ? null : this.#lend(answerOf(this.#current, this.#request, question, named));
+  }
+
+  #lend(text: string | null): Pointer | null {
     if (text === null) return null;
     const buffer = Buffer.from(`${text}\0`);
     this.#lent.push(buffer);
@@ -235,7 +256,7 @@ export class CRuntime {
   }
 
   #log(level: number, text: Pointer | null): void {
-    const line = text === null ? "" : new CString(text).toString();
+    const line = textAt(text);
     const name = LEVELS[level] ?? "info";
     // hrmr_module runs before there is a context. Its lines go to the same place as printf.
     if (this.#context === null) console.log(line);
@@ -243,36 +264,17 @@ export class CRuntime {
   }
 }
 
-function valueOf(
-  current: Current,
-  request: Request | null,
-  ask: "header" | "param" | "queryParam" | "client" | "clientPort",
-  name: string,
-): string | null {
-  switch (ask) {
-    case "header":
-      return isToken(name) ? (request?.headers.get(name) ?? null) : null;
-    case "param":
-      return "params" in current ? (current.params[name] ?? null) : null;
-    case "queryParam":
-      return request === null ? null : new URLSearchParams(targetOf(request.url).query).get(name);
-    case "client":
-      return current.client.address;
-    case "clientPort":
-      return String(current.client.port);
+function textAt(pointer: Pointer | null): string {
+  return pointer === null ? "" : new CString(pointer).toString();
+}
+
+/** @throws ServiceError */
+function inputOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? "null";
+  } catch (error) {
+    throw new ServiceError("INVALID_INPUT", `the input cannot be written as JSON, which C gets: ${messageOf(error)}`);
   }
-}
-
-/** Headers throws for a name that no field can have. */
-function isToken(name: string): boolean {
-  return /^[\w!#$%&'*+.^`|~-]+$/.test(name);
-}
-
-function targetOf(url: string): { path: string; query: string } {
-  // The path begins behind "http://" and the host.
-  const start = url.indexOf("/", url.indexOf("//") + 2);
-  const end = url.indexOf("?", start);
-  return end < 0 ? { path: url.slice(start), query: "" } : { path: url.slice(start, end), query: url.slice(end + 1) };
 }
 
 /** A message from another process has the text already. */
