@@ -45,8 +45,11 @@ beforeAll(() => {
   expect(unpacked.exitCode).toBe(0);
   cpSync(join(root, "package"), join(app, "node_modules/hrmr"), { recursive: true });
   // The packages that npm would fetch are here already.
-  for (const name of [...Object.keys(dependencies), "@oven"])
-    symlinkSync(join(PACKAGES, name), join(app, "node_modules", name));
+  for (const name of [...Object.keys(dependencies), "@oven"]) {
+    const link = join(app, "node_modules", name);
+    mkdirSync(dirname(link), { recursive: true });
+    symlinkSync(join(PACKAGES, name), link);
+  }
   symlinkSync("../hrmr/bin/hrmr.js", join(app, "node_modules/.bin/hrmr"));
   writeFileSync(join(app, "package.json"), '{ "private": true }\n');
 });

@@ -269,8 +269,10 @@ describe("the commands of", () => {
       },
     ],
     ["docs/control.md", GREET, { 1: (shell) => shell.ended().then(() => shell.type("hrmr start")) }],
-    ["docs/operating.md", GREET, {}],
     // The module that the page shows.
+    ["docs/mcp.md", { "modules/weather.ts": /```ts\n([\s\S]*?)```/.exec(read("docs/mcp.md"))?.[1] ?? "" }, {}],
+    ["docs/operating.md", GREET, {}],
+    // As above.
     ["docs/rpc.md", { "modules/kv.ts": /```ts\n([\s\S]*?)```/.exec(read("docs/rpc.md"))?.[1] ?? "" }, {}],
     ["docs/systemd.md", GREET, {}],
     [

@@ -9,6 +9,7 @@ import type { LeftBehind } from "./graph/leaks";
 import type { LoadedModule } from "./graph/load";
 import type { ModuleShape } from "./shape/shape";
 import type { BoundHandler, BoundRoute, BoundService, BoundTask, InFlight, InFlightKind, RouteOwner } from "./route";
+import { isTool } from "./route";
 import { tellBug } from "../observe/tell-bug";
 
 export class Generation implements RouteOwner {
@@ -190,6 +191,11 @@ export class Generation implements RouteOwner {
   /** Whether clients may call a service of it. */
   get hasProcedures(): boolean {
     return [...this.services.values()].some(({ service }) => service.isPublic);
+  }
+
+  /** Whether AI agents may. */
+  get hasTools(): boolean {
+    return [...this.services.values()].some(({ service }) => isTool(service));
   }
 
   get remains(): WeakRef<object> | null {

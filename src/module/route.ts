@@ -45,6 +45,19 @@ export interface ServiceSpec {
   readonly output: Readonly<Record<string, unknown>> | null;
 }
 
+/** Whether AI agents may call it. */
+export function isTool(service: ServiceSpec): boolean {
+  return service.isMcpTool && whyNoTool(service) === null;
+}
+
+/** @returns why a service that says `mcp: true` is offered to no AI agent; null: it is offered */
+export function whyNoTool({ isPublic, isUndescribed, input }: ServiceSpec): string | null {
+  if (!isPublic) return "it is not public: add public: true";
+  if (isUndescribed) return "the schema of its input cannot be written as JSON Schema";
+  if (input !== null && input.type !== "object") return "its input is not an object";
+  return null;
+}
+
 /** A task of a schedule without its function: structured-cloneable, the same in every host. */
 export interface TaskSpec {
   /** Unique in its module. */

@@ -56,6 +56,7 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
   entry.live = null;
   entry.unavailable = previous.unavailableRoutes();
   entry.hadProcedures = previous.hasProcedures;
+  entry.hadTools = previous.hasTools;
   serveWithout(run);
   registry.options.events?.follow(registry.entries.values());
   const handoff = previous.needsMain ? await handoffOf(previous, notes) : undefined;

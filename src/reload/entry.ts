@@ -22,6 +22,7 @@ export interface ModuleEntry {
   unavailable: readonly BoundRoute[];
   /** Whether the version that answers 503 has services for clients. */
   hadProcedures: boolean;
+  hadTools: boolean;
   /** Replaced versions that still have open work, oldest first. */
   readonly old: Set<Generation>;
   /** The calls of its disposed versions. */
@@ -62,6 +63,7 @@ export function entryFor({ entries, remembered }: Entries, file: FoundModule): M
     live: null,
     unavailable: [],
     hadProcedures: false,
+    hadTools: false,
     old: new Set(),
     gone: new CallFigures(),
     built: null,

@@ -20,6 +20,8 @@ export interface PlannedModule {
   readonly middleware: BoundRoute | null;
   /** Whether clients may call a service of it. */
   readonly hasProcedures: boolean;
+  /** Whether AI agents may. */
+  readonly hasTools: boolean;
 }
 
 /** The parts of a server that its routing needs, or goes to. */
@@ -29,6 +31,8 @@ export interface RoutingParts {
   readonly commands: readonly BoundRoute[];
   /** How clients reach procedures, while there are some. They give way to modules. */
   readonly procedures: readonly BoundRoute[];
+  /** The same for AI agents. `swapped` tells it that other modules serve. */
+  readonly tools: { readonly routes: readonly BoundRoute[]; swapped(): void };
   /** The hosts of `fetch` routes that do not run inline. */
   readonly hosts: Hosts;
   /** The server's own endpoints, which give way to modules that claim their paths. */
@@ -38,20 +42,20 @@ export interface RoutingParts {
 /** A routing that may be served. */
 export interface RoutePlan {
   readonly routing: Routing;
-  /** Whether clients may call a service of a module. */
-  readonly areCalled: boolean;
+  /** The server's routes to services of modules, even where a module takes their place. */
+  readonly offered: readonly BoundRoute[];
   /** Modules that claim another's routes, with both files named. */
   readonly conflicts: readonly { readonly module: string; readonly text: string }[];
 }
 
 /** Replaces the routing in use, and lets the open WebSockets follow it. Synchronous. */
 export function serveRouting(
-  { dispatch, endpoints, commands, procedures }: RoutingParts,
-  { routing, areCalled }: Pick<RoutePlan, "routing" | "areCalled">,
+  { dispatch, endpoints, commands }: RoutingParts,
+  { routing, offered }: Pick<RoutePlan, "routing" | "offered">,
 ): void {
   dispatch.routing = routing;
   SocketHub.of(dispatch).follow(routing);
-  const giving = [...commands.filter(({ givesWay }) => givesWay === true), ...(areCalled ? procedures : [])];
+  const giving = [...commands.filter(({ givesWay }) => givesWay === true), ...offered];
   endpoints.noteClaims(
     routing.table.entries.map(({ value }) => value),
     giving.map(({ key }) => key),
@@ -66,7 +70,7 @@ export function serveRouting(
  * @param use     `http.use`: modules whose middleware stands before every HTTP route, in order
  */
 export function planRouting(
-  { dispatch, commands, hosts, endpoints, procedures }: RoutingParts,
+  { dispatch, commands, hosts, endpoints, procedures, tools }: RoutingParts,
   modules: readonly PlannedModule[],
   use: readonly string[],
 ): RoutePlan {
@@ -83,8 +87,11 @@ export function planRouting(
   const hasApp = modules.some(
     ({ isImplicit, routes }) => !isImplicit && routes.some((route) => isHttp(route) && route.key === "/"),
   );
-  const areCalled = modules.some(({ hasProcedures }) => hasProcedures);
-  const own = procedures.filter((route) => areCalled && !isTaken(route, modules));
+  const offered = [
+    ...(modules.some(({ hasProcedures }) => hasProcedures) ? procedures : []),
+    ...(modules.some(({ hasTools }) => hasTools) ? tools.routes : []),
+  ];
+  const own = offered.filter((route) => !isTaken(route, modules));
   for (const module of [...modules, procedureModule(own)]) {
     if (module.isImplicit) implicit.add(module.name);
     for (const each of module.routes) {
@@ -99,7 +106,7 @@ export function planRouting(
   const { table, conflicts } = RouteTable.build(entries);
   const unmatched = links.length === 0 ? null : unmatchedBehind(links, table, dispatch);
   return {
-    areCalled,
+    offered,
     routing: routingOf(table, unmatched, endpoints.beside(table.entries.map(({ value }) => value))),
     conflicts: conflicts
       .filter(({ refused }) => !implicit.has(refused.owner))
@@ -116,6 +123,7 @@ function procedureModule(routes: readonly BoundRoute[]): PlannedModule {
     routes,
     middleware: null,
     hasProcedures: false,
+    hasTools: false,
   };
 }
 

@@ -8,7 +8,7 @@ import type { ModuleSet } from "./module-set";
 import { prepare } from "./prepare";
 import { EVERYTHING } from "./order";
 import { beginRun, type Failure, type Run } from "./state";
-import { type BoundTask, takesHttpText } from "../module/route";
+import { type BoundTask, takesHttpText, whyNoTool } from "../module/route";
 import type { Generation } from "../module/generation";
 import { parseWhen } from "../module/shape/when";
 
@@ -29,6 +29,8 @@ export interface RehearsedModule {
   readonly takesHttp: string;
   /** Procedures with a schema that cannot be written as JSON Schema. */
   readonly undescribed: readonly string[];
+  /** Services that say `mcp: true` and are offered to no AI agent: each with the reason. */
+  readonly noTools: readonly string[];
   /** Why it cannot be loaded: cause, position and code frame, in several lines. null: it can. */
   readonly error: string | null;
   /** It claims another module's routes. */
@@ -68,6 +70,7 @@ function listModules({ files, candidates, failures }: Run, timeZone: string | nu
       tasks: [...(generation?.tasks.values() ?? [])].map((task) => nextOf(task, timeZone)),
       takesHttp: takesHttpText(routes),
       undescribed: undescribedOf(generation),
+      noTools: noToolsOf(generation),
       ...reasonOf(failures.get(name)),
     };
   });
@@ -84,6 +87,7 @@ function listModules({ files, candidates, failures }: Run, timeZone: string | nu
       tasks: [],
       takesHttp: "",
       undescribed: [],
+      noTools: [],
       ...reasonOf(failure),
     })),
   ];
@@ -92,6 +96,13 @@ function listModules({ files, candidates, failures }: Run, timeZone: string | nu
 function undescribedOf(generation: Generation | undefined): string[] {
   const services = [...(generation?.services.values() ?? [])].map(({ service }) => service);
   return services.filter(({ isPublic, isUndescribed }) => isPublic && isUndescribed).map(({ name }) => name);
+}
+
+function noToolsOf(generation: Generation | undefined): string[] {
+  return [...(generation?.services.values() ?? [])].flatMap(({ service }) => {
+    const why = service.isMcpTool ? whyNoTool(service) : null;
+    return why === null ? [] : [`${service.name}: ${why}`];
+  });
 }
 
 function nextOf({ task: { name, when, timeZone } }: BoundTask, zone: string | null): RehearsedModule["tasks"][number] {

@@ -125,7 +125,9 @@ export function plannedModules({ registry, candidates, removed }: Planned): Plan
     const routes = next?.routes ?? entry.unavailable;
     const source = next?.spec.source ?? entry.source;
     const hasProcedures = next?.hasProcedures ?? entry.hadProcedures;
-    const module = { name, source, isImplicit, routes, middleware: next?.middleware ?? null, hasProcedures };
+    const hasTools = next?.hasTools ?? entry.hadTools;
+    const middleware = next?.middleware ?? null;
+    const module = { name, source, isImplicit, routes, middleware, hasProcedures, hasTools };
     planned[isImplicit ? 2 : candidate === undefined ? 0 : 1].push(module);
   }
   return planned.flat();

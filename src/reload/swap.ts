@@ -43,6 +43,7 @@ export function commit(run: Run): void {
   registry.options.events?.follow(registry.entries.values());
   run.retriedStarts = registry.lives.swapped((name) => isAsked(run, name));
   registry.options.schedule?.swapped();
+  registry.options.routing.tools.swapped();
 }
 
 /** The versions that this reload takes out of service. */

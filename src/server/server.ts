@@ -18,6 +18,7 @@ import { Probe } from "../module/probe/probe";
 import { catchPrints } from "../module/graph/console";
 import { Registry } from "../reload/registry";
 import { rehearse, type RehearsedModule } from "../reload/rehearse";
+import { OWN_ROUTES } from "../module/own-routes";
 import { takesHttpText } from "../module/route";
 import type { Verdict } from "../reload/verdict/verdict";
 import type { ServerLog } from "../observe/log/log";
@@ -44,6 +45,8 @@ import { listenAddresses, openStreamListener, type Listener } from "./listen/lis
 import { applyOptions } from "../config/resolve/resolved";
 import { applyEnvironment } from "../system/environment";
 import { partOutcome, type ReloadOutcome } from "../reload/verdict/report";
+import type { Cancelled } from "./mcp/endpoint";
+import { Mcp } from "./mcp/routes";
 import { procedureRoutes } from "./rpc/routes";
 import { loadSettings } from "./shipped";
 import { takeSnapshot } from "./snapshot";
@@ -206,6 +209,7 @@ class HrmrServer implements RunningServer {
   readonly #watchdog: Watchdog;
   readonly #background = new BackgroundRole();
   #registry: Registry | null = null;
+  #mcp: Mcp | null = null;
   #shutdown: Promise<void> | null = null;
 
   constructor(start: ServerStart) {
@@ -361,9 +365,12 @@ class HrmrServer implements RunningServer {
       ...commandRoutes(options.control, { uplink, dispatch }, this.#token, this.#guesses, guessers),
       authRoute(this.#access.control, guessers),
     ];
-    const procedures = procedureRoutes(this.#procedures, {
-      access: this.#access.control,
-      localNames: () => options.http.localNames,
+    const door = { access: this.#access.control, localNames: () => options.http.localNames };
+    const procedures = procedureRoutes(this.#procedures, door);
+    this.#mcp = new Mcp({
+      procedures: this.#procedures,
+      door,
+      tellOthers: (cancelled) => uplink.publish(OWN_ROUTES.name, "mcp", cancelled),
     });
     return new Registry({
       ...(await loadSettings(options, folders)),
@@ -382,7 +389,7 @@ class HrmrServer implements RunningServer {
       access: openModuleAccess(this.#access.control, options.http),
       ...(agree === undefined ? null : { agree }),
       ...(remembered === undefined ? null : { remembered }),
-      routing: { dispatch, commands, procedures, hosts: this.#hosts, endpoints: this.#endpoints },
+      routing: { dispatch, commands, procedures, tools: this.#mcp, hosts: this.#hosts, endpoints: this.#endpoints },
       log: this.#log,
     });
   }
@@ -468,6 +475,7 @@ class HrmrServer implements RunningServer {
   }
 
   publish(module: string, topic: string, data: unknown): void {
+    if (module === OWN_ROUTES.name) return this.#mcp?.cancel(data as Cancelled);
     SocketHub.of(this.#clients.dispatch).deliver(module, topic, data);
   }
 

@@ -48,6 +48,7 @@ export class TestProcess {
         dispatch: this.#dispatch,
         commands: [],
         procedures: [],
+        tools: { routes: [], swapped: () => undefined },
         hosts: {} as Hosts,
         endpoints: { beside: () => new Map(), noteClaims: () => {} },
       },

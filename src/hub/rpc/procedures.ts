@@ -79,19 +79,29 @@ export class Procedures {
     return notFound(name, near);
   }
 
+  /** The procedure of that name, with its description. */
+  describe(caller: RpcCaller, name: string): Procedure | RpcFailure {
+    const found = this.find(caller, name);
+    if ("status" in found) return found;
+    return { name, service: this.#options.services(found.module)?.get(found.service) as BoundService };
+  }
+
   #isPublic({ module, service }: FoundProcedure): boolean {
     return this.#options.services(module)?.get(service)?.service.isPublic === true;
   }
 
   /** The procedures that the client may call, by name. */
   list(caller: RpcCaller): Procedure[] {
+    return this.all().filter(({ name }) => this.refusalOf(caller, name) === null);
+  }
+
+  /** Whoever may call them, by name. */
+  all(): Procedure[] {
     const all: Procedure[] = [];
     for (const module of this.#options.modules())
       for (const [key, service] of this.#options.services(module) ?? [])
         if (service.service.isPublic) all.push({ name: `${module}.${key}`, service });
-    return all
-      .filter(({ name }) => this.refusalOf(caller, name) === null)
-      .sort((one, other) => (one.name < other.name ? -1 : 1));
+    return all.sort((one, other) => (one.name < other.name ? -1 : 1));
   }
 
   /** @param params parsed, and not kept by the caller. @returns a function that cancels the call */

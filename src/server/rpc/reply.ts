@@ -10,6 +10,8 @@ const EVENT_HEADERS = { "Content-Type": "text/event-stream", "Cache-Control": "n
 /** RFC 6750 section 3. */
 const UNAUTHORIZED_HEADERS = { ...JSON_HEADERS, "WWW-Authenticate": "Bearer" };
 
+const COMMENT = Buffer.from(":\n\n");
+
 /** @param json the body, without its line end */
 export function jsonReply(status: number, json: string): Response {
   return new GraphResponse(`${json}\n`, { status, headers: status === 401 ? UNAUTHORIZED_HEADERS : JSON_HEADERS });
@@ -69,6 +71,22 @@ export class HttpReply {
     const text = event === null ? `data: ${json}\n\n` : `event: ${event}\ndata: ${json}\n\n`;
     this.#controller.enqueue(Buffer.from(text));
     return !this.#turns.count(text.length) && (this.#controller.desiredSize ?? 0) > 0;
+  }
+
+  /** Begins the events, or shows that they go on. */
+  comment(): void {
+    if (this.#isOver) return;
+    this.#controller ??= this.#open();
+    this.#controller.enqueue(COMMENT);
+  }
+
+  /** Ends the reply without an answer. */
+  close(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    if (this.#controller === null) this.#answered.resolve(new GraphResponse(null, { status: 202 }));
+    this.#controller?.close();
+    this.#wake?.();
   }
 
   /** Why events cannot be sent. null: they can */

@@ -83,8 +83,20 @@ const STARTS = { server: ", starts in one process", process: ", starts in each p
 export type FoundModule = RehearsedModule & { readonly isShipped: boolean };
 
 function tell(findings: Findings, module: FoundModule, use: readonly string[]): void {
-  const { name, source, isShipped, routes, services, background, tasks, takesHttp, undescribed, error, isConflict } =
-    module;
+  const {
+    name,
+    source,
+    isShipped,
+    routes,
+    services,
+    background,
+    tasks,
+    takesHttp,
+    undescribed,
+    noTools,
+    error,
+    isConflict,
+  } = module;
   const check = `module ${name}`;
   const from = source === null ? "" : isShipped ? ", comes with hrmr" : `, ${displayPath(source)}`;
   if (takesHttp !== "")
@@ -94,6 +106,12 @@ function tell(findings: Findings, module: FoundModule, use: readonly string[]): 
       check,
       `the schema of ${undescribed.join(", ")} cannot be written as JSON Schema: clients do not see the input`,
       "Take a library that writes it, such as zod (not zod/mini), and no transformation.",
+    );
+  if (noTools.length > 0)
+    findings.warn(
+      check,
+      `AI agents are not offered every service that says mcp: true. ${noTools.join("; ")}`,
+      "A tool of MCP is public, and its input has no schema or one of an object (docs/mcp.md).",
     );
   const life = background === null ? "" : STARTS[background];
   if (error === null) {
