@@ -30,6 +30,7 @@ import { nginxLargeRow, nginxMiddleRow, nginxSmallRow } from "./rows/nginx";
 import { drainRow, killRow, upgradeRow } from "./rows/operations";
 import { figuresRow, processesRow } from "./rows/processes";
 import { reloadInlineRow, reloadLoadRow, reloadManyRow, reloadPoolRow } from "./rows/reload";
+import { rpcHttpRow, rpcRawRow } from "./rows/rpc";
 import { startRow } from "./rows/start";
 import { streamsRow } from "./rows/streams";
 import { thousandRow } from "./rows/thousand";
@@ -53,6 +54,8 @@ const ROWS: readonly Row[] = [
   poolAloneRow,
   serviceRow,
   poolServiceRow,
+  rpcRawRow,
+  rpcHttpRow,
   processRow,
   cRow,
   helloRow,

@@ -1,5 +1,5 @@
 /** The processes that are measured: starting and stopping them, their CPU time and their memory. */
-import { readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 
@@ -7,8 +7,6 @@ const ROOT = resolve(import.meta.dir, "..");
 const BINARY = join(ROOT, "dist", "hrmr");
 /** A first start of 1,000 modules builds them all. */
 const DEADLINE_MS = 60_000;
-/** USER_HZ: the unit of /proc/PID/stat's times, 100 on every Linux. */
-const TICK_MICROS = 10_000;
 const PAGE_BYTES = 4096;
 
 /** A process that listens. */
@@ -145,12 +143,22 @@ function environment(): Record<string, string> {
   return { ...(Object.fromEntries(kept) as Record<string, string>), NO_COLOR: "1" };
 }
 
-/** User and system time of all threads since the process began, in microseconds, in steps of 10,000. */
+/**
+ * User and system time of all threads that run now, in microseconds. The scheduler's own clock: the times in
+ * /proc/PID/stat go in steps of 10 ms.
+ */
 export function cpuMicros(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-  // The second field is the program's name and may hold spaces; utime and stime are the 14th and 15th.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MICROS;
+  const tasks = `/proc/${pid}/task`;
+  return readdirSync(tasks).reduce((sum, task) => sum + taskNanos(`${tasks}/${task}`), 0) / 1000;
+}
+
+function taskNanos(task: string): number {
+  try {
+    return Number(readFileSync(`${task}/schedstat`, "latin1").split(" ")[0]);
+  } catch {
+    // The thread has ended meanwhile.
+    return 0;
+  }
 }
 
 /**

@@ -39,8 +39,8 @@ const REST = moduleSource(`{ routes: {
 } }`);
 const JSON_BODY = '{"id":12345,"name":"a name","tags":["one","two"],"isOn":true}';
 
-/** The POST of a plain client. */
-function postRequest(path: string, body: string): string {
+/** The POST of a plain client, with a body of JSON. */
+export function postRequest(path: string, body: string): string {
   const fields = `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`;
   return `${httpRequest(path).replace("GET", "POST").slice(0, -2)}${fields}\r\n${body}`;
 }
