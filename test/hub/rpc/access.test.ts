@@ -1,10 +1,8 @@
 import { expect, test } from "bun:test";
-import { join } from "node:path";
-import { readTokens, TOKENS_FILE, writeTokens } from "../../../src/hub/access/token-file";
-import { hashOf, makeToken } from "../../../src/hub/access/tokens";
 import { type Hub, moduleSource, shareHub } from "../../support/hub";
 import { callProgram } from "../../support/call-program";
 import { runProgram } from "../../support/program";
+import { addToken, revokeToken } from "../../support/tokens";
 import { until } from "../../support/until";
 
 const withServer = shareHub({
@@ -15,22 +13,6 @@ const withServer = shareHub({
     hidden: () => "",
   } }`),
 });
-
-/** @returns the new token */
-async function addToken(hub: Hub, name: string, ...scopes: string[]): Promise<string> {
-  const token = makeToken();
-  const file = join(hub.dir, "data", TOKENS_FILE);
-  const record = {
-    name,
-    hash: hashOf(token).toString("hex"),
-    scopes,
-    created: new Date().toISOString(),
-    expires: null,
-  };
-  writeTokens(file, [...readTokens(file).filter((each) => each.name !== name), record]);
-  await until(`the server knows the token ${name}`, async () => (await hub.ask(`AUTH ${token}\n`)).startsWith("OK"));
-  return token;
-}
 
 const WHO = '{"jsonrpc":"2.0","method":"bank.who","id":1}';
 
@@ -97,11 +79,7 @@ test("a token that is revoked ends what its connection may do", () =>
     const client = await hub.connect();
     await client.send(`AUTH ${token}\n${WHO}\n`);
     await client.waitFor('"result":"leaver"');
-    const file = join(hub.dir, "data", TOKENS_FILE);
-    writeTokens(
-      file,
-      readTokens(file).filter(({ name }) => name !== "leaver"),
-    );
+    revokeToken(hub, "leaver");
     await until("the connection is nobody's", async () => {
       await client.send(`${WHO}\n`);
       await client.waitFor(/\n$/);

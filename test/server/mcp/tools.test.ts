@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { moduleSource, shareHub } from "../../support/hub";
 import { Agent } from "../../support/mcp";
+import { runProgram } from "../../support/program";
 
 const withServer = shareHub({
   "modules/bank.ts": `import { z } from "zod";\n${moduleSource(`{ services: {
@@ -36,4 +37,26 @@ test("the official client lists the tools with their schemas, and calls them", (
     expect(await agent.call("bank.greet", { name: "bob" })).toEqual({ text: "Hello, bob", isError: false });
     await expect(agent.call("bank.private")).rejects.toThrow('there is no tool "bank.private"');
     await agent.client.ping();
+  }));
+
+test("hrmr validate names the services that say mcp: true and are no tools", () =>
+  withServer(async (hub) => {
+    const dir = `${hub.dir}/data/none`;
+    const source = `{ services: {
+      private: { mcp: true, call: () => 1 },
+      mini: { mcp: true, public: true, input: mini.object({ a: mini.string() }), call: () => 1 },
+      text: { mcp: true, public: true, input: z.string(), call: () => 1 },
+      good: { mcp: true, public: true, input: z.object({}), call: () => 1 },
+    } }`;
+    hub.write(
+      "data/none/modules/bank.ts",
+      `import * as mini from "zod/mini";\nimport { z } from "zod";\n${moduleSource(source)}`,
+    );
+    const { stdout, stderr } = await runProgram(["validate"], { cwd: dir });
+    const said = `${stdout}${stderr}`.replaceAll(/\s+/g, " ");
+    expect(said).toContain(
+      "private: it is not public: add public: true; " +
+        "mini: the schema of its input cannot be written as JSON Schema; text: its input is not an object",
+    );
+    expect(said).not.toContain("good:");
   }));
