@@ -28,12 +28,13 @@ function shortened(chain: readonly string[]): string {
 /**
  * The time that a call has, the least of all limits.
  *
- * @param now    by performance.now()
- * @param limits in milliseconds from now; 0 or undefined: none
+ * @param now     by performance.now()
+ * @param own     the callee's limit. In milliseconds from now; 0: none
+ * @param callers the caller's, likewise. Default: none
  * @returns when it is over, by performance.now(); Infinity: never
  */
-export function deadlineOf(now: number, frame: CallFrame | null, limits: readonly (number | undefined)[]): number {
-  let at = frame?.deadlineAt ?? Infinity;
-  for (const limit of limits) if (limit !== undefined && limit > 0) at = Math.min(at, now + limit);
-  return at;
+export function deadlineOf(now: number, frame: CallFrame | null, own: number, callers?: number): number {
+  const inherited = frame === null ? Infinity : frame.deadlineAt;
+  const at = own > 0 ? Math.min(inherited, now + own) : inherited;
+  return callers !== undefined && callers > 0 ? Math.min(at, now + callers) : at;
 }

@@ -4,6 +4,7 @@ import type { CallServer } from "../host/inline";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
 import type { ServiceOrder } from "../module/service/calls";
+import { chainBelow } from "../module/service/context";
 import { ServiceError, textOf } from "../module/service/error";
 
 export interface FoundCall {
@@ -28,9 +29,7 @@ export function clientOf({ order }: FoundCall): Client {
 
 /** The services that wait, the callee as the last of them. */
 export function chainOf({ order, name }: FoundCall): readonly string[] {
-  const { frame } = order;
-  // The first call of a client is the most frequent one.
-  return frame === null || frame.chain.length === 0 ? [name] : [...frame.chain, name];
+  return chainBelow(order.frame, name);
 }
 
 /** How long it may take from now on. In milliseconds, at least 1; 0: for ever. */

@@ -1,8 +1,8 @@
-/** A call of a service that runs in this thread. One that answers at once needs neither a timer nor a place in a list. */
+/** Calls of services that run in this thread. One that answers at once needs only `runService`, and no object. */
 import type { Deadline } from "../host/deadlines";
 import { failCall, runInline } from "../host/inline";
 import { isStream, isThenable } from "../module/graph/returned";
-import type { InFlight, InFlightKind } from "../module/route";
+import type { BoundService, InFlight, InFlightKind } from "../module/route";
 import { ServiceFrame, serviceContext } from "../module/service/context";
 import type { ServiceAnswer } from "../module/service/calls";
 import { errorOf, failureIn, ServiceError, uncopiedInput } from "../module/service/error";
@@ -11,7 +11,6 @@ import { Carried } from "../module/service/values";
 import { tellBug } from "../observe/tell-bug";
 import {
   cancelledError,
-  chainOf,
   clientOf,
   failedError,
   type FoundCall,
@@ -22,6 +21,46 @@ import {
 } from "./found-call";
 import { PartsOf } from "./parts";
 
+/** Makes the frame of a call that is about to run. */
+export function frameOf({ order, name, deadlineAt }: FoundCall): ServiceFrame {
+  return new ServiceFrame({ caller: order.caller.module, parent: order.frame, name, deadlineAt });
+}
+
+/** @returns the result; one that is not there yet is a promise or a stream. @throws what the service throws */
+export function runService(found: FoundCall, frame: ServiceFrame): unknown {
+  const { order, service, name } = found;
+  if (isCancelled(found)) throw cancelledError(found);
+  let input: unknown;
+  try {
+    input = order.input.copy();
+  } catch (error) {
+    throw uncopiedInput(name, error);
+  }
+  const context = serviceContext(service.generation.context, frame);
+  const handler = service.handler as Handler;
+  const result: unknown =
+    (service as Partial<BoundService>).isFramed === false
+      ? runInline(service, handler, input, context)
+      : withinFrame(frame, runInline, service, handler, input, context);
+  // An async function that never really waited has answered by now.
+  if (!(result instanceof Promise) || Bun.peek.status(result) !== "fulfilled") return result;
+  return Bun.peek(result);
+}
+
+/** Whether a service's result is there. */
+export function isSettled(result: unknown): boolean {
+  return !isThenable(result) && !isStream(result);
+}
+
+/** @returns the caller's error. One that the service did not mean for its caller is the module's failure, and is logged */
+export function errorFrom(found: FoundCall, thrown: unknown): ServiceError {
+  const meant = failureIn(thrown);
+  if (meant !== null) return errorOf(meant);
+  failCall(found.server, found.service, { client: clientOf(found) }, thrown);
+  return failedError(found, thrown);
+}
+
+/** A call whose result is not there at once. */
 export class InlineCall implements InFlight, Deadline {
   kind: InFlightKind = "call";
   inFlightAt = -1;
@@ -35,39 +74,16 @@ export class InlineCall implements InFlight, Deadline {
   #parts: PartsOf | null = null;
   #stopListening: (() => void) | null = null;
 
-  constructor(found: FoundCall, answer: ServiceAnswer) {
-    const { order, deadlineAt } = found;
+  constructor(found: FoundCall, frame: ServiceFrame, answer: ServiceAnswer) {
     this.#found = found;
+    this.#frame = frame;
     this.#answer = answer;
-    this.#frame = new ServiceFrame({
-      caller: order.caller.module,
-      parent: order.frame,
-      chain: chainOf(found),
-      deadlineAt,
-    });
   }
 
-  /** @returns whether it is over already */
-  begin(): boolean {
-    const { order, service, name } = this.#found;
-    if (isCancelled(this.#found)) return this.#refuse(cancelledError(this.#found));
-    let input: unknown;
-    try {
-      input = order.input.copy();
-    } catch (error) {
-      return this.#refuse(uncopiedInput(name, error));
-    }
-    const context = serviceContext(service.generation.context, this.#frame);
-    try {
-      const handler = service.handler as Handler;
-      const result: unknown = withinFrame(this.#frame, () => runInline(service, handler, input, context));
-      if (isThenable(result)) return this.#await(result);
-      if (isStream(result)) return this.#open(result as AsyncIterable<unknown>);
-      this.#resolve(result);
-    } catch (error) {
-      this.#fail(error);
-    }
-    return true;
+  /** @param result of `runService`, not settled */
+  wait(result: unknown): void {
+    if (isThenable(result)) this.#await(result);
+    else this.#open(result as AsyncIterable<unknown>);
   }
 
   /** The caller no longer waits: cancels the call. */
@@ -80,32 +96,21 @@ export class InlineCall implements InFlight, Deadline {
     this.#answer.reject(error);
   };
 
-  #await(result: PromiseLike<unknown>): boolean {
-    // An async function that never really waited has answered by now.
-    if (result instanceof Promise && Bun.peek.status(result) === "fulfilled") {
-      const value: unknown = Bun.peek(result);
-      if (!isStream(value)) {
-        this.#resolve(value);
-        return true;
-      }
-    }
+  #await(result: PromiseLike<unknown>): void {
     this.#enter();
     result.then(
       (value) => {
         if (this.#isAnswered) return this.#leave();
-        if (isStream(value)) this.#open(value as AsyncIterable<unknown>);
-        else {
-          this.#settle();
-          this.#resolve(value);
-        }
+        if (isStream(value)) return this.#open(value as AsyncIterable<unknown>);
+        this.#settle();
+        this.#answer.resolve(Carried.of(value));
       },
       (error) => {
         if (this.#isAnswered) return this.#leave();
         this.#settle();
-        this.#fail(error);
+        this.#answer.reject(errorFrom(this.#found, error));
       },
     );
-    return false;
   }
 
   #enter(): void {
@@ -115,7 +120,7 @@ export class InlineCall implements InFlight, Deadline {
     this.#stopListening = onCancelled(this.#found, this.giveUp);
   }
 
-  #open(source: AsyncIterable<unknown>): boolean {
+  #open(source: AsyncIterable<unknown>): void {
     const { service, server } = this.#found;
     if (this.inFlightAt < 0) this.#enter();
     server.wheel.disarm(this);
@@ -129,44 +134,17 @@ export class InlineCall implements InFlight, Deadline {
         over: (error) => {
           this.#parts = null;
           this.#leave();
-          return error === undefined ? null : this.#errorOf(error);
+          return error === undefined ? null : errorFrom(this.#found, error);
         },
       });
     } catch (error) {
       this.#leave();
-      this.#answer.reject(this.#errorOf(error));
-      return false;
+      return this.#answer.reject(errorFrom(this.#found, error));
     }
     this.#answer.stream(this.#parts);
-    return false;
   }
 
-  #resolve(value: unknown): void {
-    this.#isAnswered = true;
-    this.#answer.resolve(Carried.of(value));
-  }
-
-  #fail(error: unknown): void {
-    this.#isAnswered = true;
-    this.#answer.reject(this.#errorOf(error));
-  }
-
-  #refuse(error: ServiceError): boolean {
-    this.#isAnswered = true;
-    this.#answer.reject(error);
-    return true;
-  }
-
-  /** An error that the service did not mean for its caller is the module's failure, and is logged. */
-  #errorOf(error: unknown): ServiceError {
-    const meant = failureIn(error);
-    if (meant !== null) return errorOf(meant);
-    const { service, server } = this.#found;
-    failCall(server, service, { client: clientOf(this.#found) }, error);
-    return failedError(this.#found, error);
-  }
-
-  /** An asynchronous call has its answer. `leave` follows when its code has ended. */
+  /** It has its answer. `leave` follows when its code has ended. */
   #settle(): void {
     this.#isAnswered = true;
     this.#time();

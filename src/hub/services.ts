@@ -8,8 +8,8 @@ import type { BoundService, BoundTask } from "../module/route";
 import type { ServiceAnswer, ServiceAsks, ServiceCalls, ServiceOrder } from "../module/service/calls";
 import { errorOf, ServiceError, textOf } from "../module/service/error";
 import type { CallHandle, RemoteOrder } from "../host/remote/call";
-import type { Carried } from "../module/service/values";
-import { InlineCall } from "./inline-call";
+import { Carried } from "../module/service/values";
+import { errorFrom, frameOf, InlineCall, isSettled, runService } from "./inline-call";
 import { RemoteServiceCall } from "./remote-call";
 import { deadlineOf, refusedChain } from "./chain";
 import { type BegunRun, beginTask } from "./schedule/begin-task";
@@ -52,42 +52,69 @@ export class Hub implements ServiceCalls, ServiceAsks {
 
   /** The same for callers that pass the result on. @returns a function that cancels the call */
   ask(order: ServiceOrder, to: ServiceAnswer): () => void {
-    const startedAt = performance.now();
-    const answer = new CountedAnswer(this, order, to, startedAt);
+    const now = performance.now();
     this.#open++;
+    let found: FoundCall;
     try {
-      return this.#begin(this.#find(order, startedAt), answer);
+      found = this.#find(order, now);
+      if (found.service.run !== "inline") return this.#beginRemote(found, new CountedAnswer(this, order, to, now));
     } catch (error) {
-      answer.reject(error instanceof ServiceError ? error : new ServiceError("FAILED", textOf(error)));
+      this.answered(order, now, true);
+      to.reject(error instanceof ServiceError ? error : new ServiceError("FAILED", textOf(error)));
       return NOTHING_TO_END;
     }
+    return this.#beginInline(found, to, true);
   }
 
   /** Begins a run of a module's task, counted on the version that it belongs to. Never throws. */
   runTask(task: BoundTask, run: TaskRun): BegunRun {
-    return beginTask(task, run, this.#options.server, (found, answer) => this.#begin(found, answer));
+    return beginTask(task, run, this.#options.server, (found, answer) =>
+      found.service.run === "inline" ? this.#beginInline(found, answer, false) : this.#beginRemote(found, answer),
+    );
   }
 
-  /** For CountedAnswer only: the call that began then has its answer. */
+  /** The call that began then has its answer. @param startedAt 0: it is not timed */
   answered(order: ServiceOrder, startedAt: number, isError: boolean): void {
     this.#open--;
-    this.totals.add(order, performance.now() - startedAt, isError);
+    this.totals.add(order, startedAt === 0 ? null : performance.now() - startedAt, isError);
   }
 
-  #begin(found: FoundCall, answer: ServiceAnswer): () => void {
-    if (found.service.run !== "inline") return new RemoteServiceCall(found, answer).begin(this.#options.callRemote);
-    const { service } = found;
+  #beginRemote(found: FoundCall, answer: ServiceAnswer): () => void {
+    return new RemoteServiceCall(found, answer).begin(this.#options.callRemote);
+  }
+
+  /** @param isCounted in `totals`. Never throws */
+  #beginInline(found: FoundCall, to: ServiceAnswer, isCounted: boolean): () => void {
+    const { order, service, askedAt } = found;
     const startedAt = beginCall(service, false);
-    const call = new InlineCall(found, answer);
-    if (call.begin()) endCall(service, startedAt);
-    return call.giveUp;
+    const frame = frameOf(found);
+    let result: unknown;
+    try {
+      result = runService(found, frame);
+    } catch (thrown) {
+      const error = errorFrom(found, thrown);
+      endCall(service, startedAt);
+      if (isCounted) this.answered(order, askedAt, true);
+      to.reject(error);
+      return NOTHING_TO_END;
+    }
+    if (!isSettled(result)) {
+      const call = new InlineCall(found, frame, isCounted ? new CountedAnswer(this, order, to, askedAt) : to);
+      call.wait(result);
+      return call.giveUp;
+    }
+    endCall(service, startedAt);
+    // Under load most calls are not timed, as in the figures of the module.
+    if (isCounted) this.answered(order, startedAt === 0 ? 0 : askedAt, false);
+    to.resolve(Carried.of(result));
+    return NOTHING_TO_END;
   }
 
   /** @throws ServiceError */
   #find(order: ServiceOrder, now: number): FoundCall {
     const { server, limits } = this.#options;
-    const name = `${order.module}.${order.service}`;
-    const service = this.#service(order, name);
+    const service = this.#service(order);
+    const { name } = service;
     const refused = refusedChain(order.frame, name);
     if (refused !== null) throw new ServiceError("DEPTH", refused);
     if (this.#open > limits.maxQueued)
@@ -96,17 +123,17 @@ export class Hub implements ServiceCalls, ServiceAsks {
         `${name} was not called: ${limits.maxQueued} calls are under way (limits.maxQueued)`,
       );
     const own = service.timeoutMs ?? server.timeouts.handlerMs;
-    const deadlineAt = deadlineOf(now, order.frame, [own, order.timeoutMs]);
+    const deadlineAt = deadlineOf(now, order.frame, own, order.timeoutMs);
     if (deadlineAt <= now) throw new ServiceError("TIMEOUT", `${name} was not called: no time is left`);
     return { order, service, name, deadlineAt, server, askedAt: now };
   }
 
-  #service({ module, service }: ServiceOrder, name: string): BoundService {
+  #service({ module, service }: ServiceOrder): BoundService {
     const callee = this.#options.find(module);
     if (callee === undefined) throw errorOf({ code: "MODULE_MISSING", message: this.#noModule(module) });
     if (callee.live === null) {
       const why = callee.error === null ? "it is being replaced" : `no version of it serves: ${callee.error}`;
-      throw errorOf({ code: "UNAVAILABLE", message: `${name} cannot be called now: ${why}` });
+      throw errorOf({ code: "UNAVAILABLE", message: `${module}.${service} cannot be called now: ${why}` });
     }
     const found = callee.live.services.get(service);
     if (found !== undefined) return found;

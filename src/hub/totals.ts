@@ -6,23 +6,40 @@ import type { ServiceCallSnapshot } from "../observe/snapshot";
 const MAX_PAIRS = 1000;
 const OTHERS = "(others)";
 
-type Total = { -readonly [Field in keyof ServiceCallSnapshot]: ServiceCallSnapshot[Field] };
+type Total = { -readonly [Field in keyof ServiceCallSnapshot]: ServiceCallSnapshot[Field] } & {
+  /** Calls that the next timed call also counts for. */
+  untimed: number;
+};
 
 export class CallTotals {
   /** By caller, then by the callee's module, then by its service: no name is put together for each call. */
   readonly #totals = new Map<string, Map<string, Map<string, Total>>>();
   #pairs = 0;
 
-  add({ caller, module, service }: ServiceOrder, elapsedMs: number, isError: boolean): void {
+  /** @param elapsedMs null: it was one of many fast ones, and nobody looked at the clock */
+  add({ caller, module, service }: ServiceOrder, elapsedMs: number | null, isError: boolean): void {
     const total = this.#totalOf(caller.module, module, service);
     total.calls++;
-    total.totalSeconds += elapsedMs / 1000;
     if (isError) total.errors++;
+    if (elapsedMs === null) {
+      total.untimed++;
+      return;
+    }
+    total.totalSeconds += (elapsedMs * (total.untimed + 1)) / 1000;
+    total.untimed = 0;
   }
 
   snapshot(): ServiceCallSnapshot[] {
     const modules = [...this.#totals.values()].flatMap((callees) => [...callees.values()]);
-    return modules.flatMap((services) => [...services.values()].map((total) => ({ ...total })));
+    return modules.flatMap((services) =>
+      [...services.values()].map(({ caller, callee, calls, errors, totalSeconds }) => ({
+        caller,
+        callee,
+        calls,
+        errors,
+        totalSeconds,
+      })),
+    );
   }
 
   #totalOf(caller: string, module: string, service: string): Total {
@@ -30,7 +47,7 @@ export class CallTotals {
     if (known !== undefined) return known;
     if (this.#pairs >= MAX_PAIRS && caller !== OTHERS) return this.#totalOf(OTHERS, OTHERS, "");
     const callee = service === "" ? module : `${module}.${service}`;
-    const total: Total = { caller, callee, calls: 0, errors: 0, totalSeconds: 0 };
+    const total: Total = { caller, callee, calls: 0, errors: 0, totalSeconds: 0, untimed: 0 };
     const callees = this.#totals.get(caller) ?? new Map<string, Map<string, Total>>();
     const services = callees.get(module) ?? new Map<string, Total>();
     this.#totals.set(caller, callees.set(module, services.set(service, total)));

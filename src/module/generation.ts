@@ -221,7 +221,9 @@ export class Generation implements RouteOwner {
   #bindService({ spec, handler }: ModuleShape["services"][number]): BoundService {
     const { name, run, timeoutMs, description } = spec;
     const index = this.routes.length + spec.index;
-    return { key: name, index, kind: "service", run, timeoutMs, description, ...this.#bound, handler, service: spec };
+    const isFramed = this.#module.shape.isFramed === true;
+    const bound = { ...this.#bound, name: `${this.name}.${name}`, isFramed };
+    return { key: name, index, kind: "service", run, timeoutMs, description, ...bound, handler, service: spec };
   }
 
   #bindHandler({ spec: on, handler }: ModuleShape["handlers"][number]): BoundHandler {

@@ -85,6 +85,10 @@ export interface BoundTask extends BoundRoute {
 /** A service as hosts call it: like a route, with an index behind those of the module's routes. */
 export interface BoundService extends BoundRoute {
   readonly service: ServiceSpec;
+  /** "kv.get". */
+  readonly name: string;
+  /** Its module may call services, which then inherit from the call that it answers. */
+  readonly isFramed: boolean;
 }
 
 /** A handler of events without its function: structured-cloneable, the same in every host. */

@@ -1,7 +1,13 @@
 /** Values between modules, and how far calls may go. Without a server. */
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { deadlineOf, refusedChain } from "../../src/hub/chain";
+import { CallTotals } from "../../src/hub/totals";
+import { ServiceFrame } from "../../src/module/service/context";
 import type { CallFrame } from "../../src/module/service/frame";
+import { callsServices } from "../../src/module/service/framed";
 import { Carried, decodeValue, encodeValue } from "../../src/module/service/values";
 
 class Point {
@@ -104,8 +110,46 @@ describe("a chain of services", () => {
   });
 
   test("has the least time of all limits", () => {
-    expect(deadlineOf(100, null, [0, undefined])).toBe(Infinity);
-    expect(deadlineOf(100, null, [50, 30])).toBe(130);
-    expect(deadlineOf(100, frame([], 110), [50, 30])).toBe(110);
+    expect(deadlineOf(100, null, 0, undefined)).toBe(Infinity);
+    expect(deadlineOf(100, null, 50, 30)).toBe(130);
+    expect(deadlineOf(100, frame([], 110), 50, 30)).toBe(110);
   });
+});
+
+describe("what a call inherits", () => {
+  test("has the services above it and its own name, made when somebody asks", () => {
+    const above = new ServiceFrame({ caller: "a", parent: null, name: "b.one", deadlineAt: Infinity });
+    const own = new ServiceFrame({ caller: "b", parent: above, name: "c.two", deadlineAt: Infinity });
+    expect(own.chain).toEqual(["b.one", "c.two"]);
+    expect(new ServiceFrame({ caller: "", parent: above, name: null, deadlineAt: 1 }).chain).toEqual(["b.one"]);
+  });
+
+  test("is kept for each module that may call services, and for no other", () => {
+    const dir = mkdtempSync(join(tmpdir(), "hrmr-frames-"));
+    const mayCall = (bundle: string, hasServices: boolean): boolean => {
+      const file = join(dir, "module.js");
+      writeFileSync(file, bundle);
+      return callsServices(file, hasServices);
+    };
+    try {
+      expect(mayCall("export default { routes: {} }", false)).toBe(false);
+      expect(mayCall("handle: (_, { services }) => services.kv.get()", false)).toBe(true);
+      expect(mayCall("export default { services: { get: (key) => key } }", true)).toBe(false);
+      expect(mayCall("services: { get: (key, { services: all }) => all.kv.get(key) }", true)).toBe(true);
+      expect(mayCall("services: { get: (key, context) => context.services.kv.get(key) }", true)).toBe(true);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+});
+
+test("a timed call counts for the untimed ones before it, and each call is counted", () => {
+  const totals = new CallTotals();
+  const order = { caller: { module: "a", generation: 1 }, module: "kv", service: "get" } as never;
+  totals.add(order, null, false);
+  totals.add(order, null, true);
+  totals.add(order, 2, false);
+  totals.add(order, 1, false);
+  const [total] = totals.snapshot();
+  expect(total).toEqual({ caller: "a", callee: "kv.get", calls: 4, errors: 1, totalSeconds: expect.closeTo(0.007, 9) });
 });

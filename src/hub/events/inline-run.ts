@@ -34,8 +34,8 @@ export class InlineRun implements InFlight, Deadline {
     this.#handler = handler;
     this.#over = over;
     // The handler must not inherit the emitter's frame: it belongs to no call.
-    const deadlineAt = deadlineOf(this.#askedAt, null, [handlerMs(server, handler)]);
-    this.#frame = new ServiceFrame({ caller: "", parent: null, chain: NOTHING, deadlineAt });
+    const deadlineAt = deadlineOf(this.#askedAt, null, handlerMs(server, handler));
+    this.#frame = new ServiceFrame({ caller: "", parent: null, name: null, deadlineAt });
   }
 
   begin(event: EventRecord): void {
@@ -112,5 +112,3 @@ export class InlineRun implements InFlight, Deadline {
     this.#end(new Error(`the handler of ${this.#handler.on.pattern} was cut: ${reason}`));
   }
 }
-
-const NOTHING: readonly string[] = [];

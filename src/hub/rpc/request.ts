@@ -22,14 +22,19 @@ export class Unreadable {
   constructor(readonly failure: RpcFailure) {}
 }
 
+/** A text as it came. */
+export interface Source {
+  readonly bytes: Uint8Array;
+}
+
 /**
- * @param bytes the same text as it came. Default: the text is known to be valid UTF-8
+ * @param source its bytes. Default: the text is known to be valid UTF-8
  * @returns the value, or Unreadable
  */
-export function parseJson(text: string, bytes?: () => Uint8Array): unknown {
+export function parseJson(text: string, source?: Source): unknown {
   if (text.length > MAX_LEVELS && levelsOf(text) > MAX_LEVELS)
     return new Unreadable(invalidRequest(`the JSON has more than ${MAX_LEVELS} levels`));
-  if (bytes !== undefined && text.includes("\uFFFD") && !isUtf8(bytes()))
+  if (source !== undefined && text.includes("\uFFFD") && !isUtf8(source.bytes))
     return new Unreadable(parseFailure("the text is not UTF-8"));
   try {
     return JSON.parse(text);
@@ -63,8 +68,8 @@ function levelsOf(text: string): number {
   return deepest;
 }
 
-/** @param value a message, or an entry of a batch */
-export function readRequest(value: unknown): RpcRequest | RpcFailure {
+/** @param value a message, or an entry of a batch. @returns null: it is a request */
+export function requestMistake(value: unknown): RpcFailure | null {
   if (typeof value !== "object" || value === null || Array.isArray(value))
     return invalidRequest("a request is an object");
   const { jsonrpc, method, params, id } = value as Record<string, unknown>;
@@ -74,7 +79,7 @@ export function readRequest(value: unknown): RpcRequest | RpcFailure {
     return invalidRequest('"params" must be an object or an array');
   if (id !== undefined && !isId(id))
     return invalidRequest('"id" must be a string, null, or a number that JSON carries exactly');
-  return { id, method, params };
+  return null;
 }
 
 /** @returns the id of a message that may be wrong otherwise; null: it has none that can be used */
@@ -88,8 +93,4 @@ export function idOf(value: unknown): RpcId {
 function isId(id: unknown): id is RpcId {
   if (typeof id === "number") return Math.abs(id) <= Number.MAX_SAFE_INTEGER;
   return typeof id === "string" || id === null;
-}
-
-export function isFailure(read: RpcRequest | RpcFailure): read is RpcFailure {
-  return "status" in read;
 }

@@ -6,7 +6,16 @@ import { ProcedureCall, type CallTarget } from "./call";
 import { discover, DISCOVER } from "./openrpc";
 import { busy, invalidRequest, type RpcFailure } from "./failure";
 import type { Procedures, RpcCaller } from "./procedures";
-import { idOf, isFailure, MAX_BATCH, parseJson, readRequest, type RpcId, type RpcRequest, Unreadable } from "./request";
+import {
+  idOf,
+  MAX_BATCH,
+  parseJson,
+  requestMistake,
+  type RpcId,
+  type RpcRequest,
+  type Source,
+  Unreadable,
+} from "./request";
 import { failureText, nextText, resultText } from "./texts";
 
 /** The client's side. Its functions must not throw. */
@@ -54,10 +63,10 @@ export class RpcTalk implements Sink {
     return this.#open.size > 0 || this.#batches > 0;
   }
 
-  /** @param bytes as for `parseJson`. @returns the answer, if it is there at once; "": it comes later, or none does */
-  receive(text: string, bytes?: () => Uint8Array): string {
+  /** @param source as for `parseJson`. @returns the answer, if it is there at once; "": it comes later, or none does */
+  receive(text: string, source?: Source): string {
     this.#now = "";
-    const message = parseJson(text, bytes);
+    const message = parseJson(text, source);
     if (message instanceof Unreadable) this.answered(failureText(null, message.failure));
     else if (Array.isArray(message)) this.#receiveBatch(message);
     else this.begin(message, this);
@@ -73,12 +82,12 @@ export class RpcTalk implements Sink {
 
   /** @returns whether the sink gets an answer, now or later. A notification gets none */
   begin(message: unknown, sink: Sink): boolean {
-    const request = readRequest(message);
-    if (isFailure(request)) sink.answered(failureText(idOf(message), request));
-    else if (request.id === undefined) {
-      this.#notified(request);
+    const mistake = requestMistake(message);
+    if (mistake !== null) sink.answered(failureText(idOf(message), mistake));
+    else if ((message as RpcRequest).id === undefined) {
+      this.#notified(message as RpcRequest);
       return false;
-    } else this.#asked(request as RpcRequest & { readonly id: RpcId }, sink);
+    } else this.#asked(message as RpcRequest & { readonly id: RpcId }, sink);
     return true;
   }
 

@@ -86,7 +86,7 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
     const exported = await inTime(imported, options.timeoutMs, spec, "did not finish loading", " (top-level await?)");
     const read = mark.run(NO_ROUTE, () => graph.run(readShapeOf, spec, exported), []);
     const config = mark.run(NO_ROUTE, () => graph.run(readConfig, spec.name, spec.config, read.schema), []);
-    const shape = callsServices(file) ? withFrames(read) : read;
+    const shape = callsServices(file, read.services.length > 0) ? withFrames(read) : read;
     warnOfGlobals(spec, options.log, claimGlobals(mark.number, before));
     mark.nameRoutes([
       ...shape.routes.map(({ spec: { key } }) => key),

@@ -52,26 +52,40 @@ interface FrameFacts {
   readonly caller: string;
   /** The caller's. null: it has none. */
   readonly parent: CallFrame | null;
-  /** The services above it, and its own name as the last: its own calls come below all of them. */
-  readonly chain: readonly string[];
+  /** "kv.get". null: it is no service. */
+  readonly name: string | null;
   /** By performance.now(); Infinity: never. */
   readonly deadlineAt: number;
 }
 
+/** @param name "kv.get"; null: nothing is added. @returns the services that wait, the first caller's first */
+export function chainBelow(parent: CallFrame | null, name: string | null): readonly string[] {
+  const above = parent === null ? NOTHING : parent.chain;
+  return name === null ? above : [...above, name];
+}
+
+const NOTHING: readonly string[] = [];
+
 /** One call of a service, as its context and its own calls see it. */
 export class ServiceFrame implements CallFrame, CallFacts {
   readonly caller: string;
-  readonly chain: readonly string[];
   readonly deadlineAt: number;
   readonly #parent: CallFrame | null;
+  readonly #name: string | null;
+  #chain: readonly string[] | null = null;
   #controller: AbortController | null = null;
   #reason: Error | null = null;
 
-  constructor({ caller, parent, chain, deadlineAt }: FrameFacts) {
+  constructor({ caller, parent, name, deadlineAt }: FrameFacts) {
     this.caller = caller;
     this.#parent = parent;
-    this.chain = chain;
+    this.#name = name;
     this.deadlineAt = deadlineAt;
+  }
+
+  /** The services above it, and its own name as the last: its own calls come below all of them. */
+  get chain(): readonly string[] {
+    return (this.#chain ??= chainBelow(this.#parent, this.#name));
   }
 
   get client(): Client | null {

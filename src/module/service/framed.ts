@@ -5,13 +5,22 @@ import type { RouteSpec } from "../route";
 import type { ModuleShape } from "../shape/shape";
 import { type CallFrame, withinFrame } from "./frame";
 
-/** @param file a bundle. Modules that do not name them need no frames, and pay nothing for them */
-export function callsServices(file: string): boolean {
-  return readFileSync(file).includes("services");
+/**
+ * Whether a module may call services. Modules that do not name them need no frames, and pay nothing for them.
+ *
+ * @param file a bundle
+ * @param hasServices a module that has services names them once for that
+ */
+export function callsServices(file: string, hasServices: boolean): boolean {
+  const bundle = readFileSync(file);
+  const first = bundle.indexOf(WORD);
+  return first !== -1 && (!hasServices || bundle.includes(WORD, first + WORD.length));
 }
 
+const WORD = "services";
+
 export function withFrames(shape: ModuleShape): ModuleShape {
-  return { ...shape, routes: shape.routes.map(withFrame) };
+  return { ...shape, isFramed: true, routes: shape.routes.map(withFrame) };
 }
 
 const NOTHING: readonly string[] = [];

@@ -45,6 +45,8 @@ export interface ModuleShape {
   readonly life: LifeSpec | null;
   /** Names of the modules that it needs. */
   readonly needs: readonly string[];
+  /** It may call services: each call that it answers has a frame (module/service/frame.ts). Default false. */
+  readonly isFramed?: boolean;
 }
 
 const MAX_KEY_BYTES = 256;

@@ -21,7 +21,13 @@ const MAX_CORKED_BYTES = 262_144;
 
 // Writes of the connection that is being read are collected and leave in one system call. Reading is synchronous, so
 // there is one at a time, and idle connections need no list of their own.
-const cork: { owner: Sender | null; readonly parts: (string | Uint8Array)[]; bytes: number; inPlace: number } = {
+const cork: {
+  owner: Sender | null;
+  /** Texts that come one after another are one: joining them later would copy each twice. */
+  readonly parts: (string | Uint8Array)[];
+  bytes: number;
+  inPlace: number;
+} = {
   owner: null,
   parts: [],
   bytes: 0,
@@ -83,7 +89,10 @@ export class Sender {
     if (this.isClosed) return true;
     if (cork.owner !== this) return this.#send(data);
     if (cork.inPlace > 0) this.#moveInPlace();
-    cork.parts.push(data);
+    const { parts } = cork;
+    const last = parts.length - 1;
+    if (last >= 0 && typeof data === "string" && typeof parts[last] === "string") parts[last] += data;
+    else parts.push(data);
     cork.bytes += data.length;
     if (cork.bytes > MAX_CORKED_BYTES) this.#sendCorked();
     return !this.isOverfull && !this.#isLost;
@@ -379,7 +388,6 @@ class CutShortError extends Error {
   }
 }
 
-function joinParts(parts: (string | Uint8Array)[]): string | Uint8Array {
-  if (parts.every((part) => typeof part === "string")) return parts.join("");
+function joinParts(parts: (string | Uint8Array)[]): Uint8Array {
   return Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)));
 }

@@ -81,7 +81,7 @@ export class McpEndpoint {
 
   async #post(request: Request, caller: RpcCaller, session: string | null): Promise<Response> {
     const bytes = await LightRequest.collect(request);
-    const message = parseJson(asBuffer(bytes).utf8Slice(0, bytes.length), () => bytes);
+    const message = parseJson(asBuffer(bytes).utf8Slice(0, bytes.length), { bytes });
     if (message instanceof Unreadable) return refused(message.failure);
     if (Array.isArray(message)) return refused(invalidRequest("MCP has no batches: send each message in a POST"));
     if (isJSONRPCRequest(message)) return await this.#ask(message, request, caller, session);

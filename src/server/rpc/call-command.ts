@@ -33,7 +33,7 @@ function call(procedures: Procedures, message: RawMessage): string | Promise<str
   if (client.transport === "udp") return "ERR CALL is not accepted over UDP\n";
   const [, name = "", json = ""] = /^(\S*)\s*(.*)$/s.exec(message.text.slice(WORD.length).trim()) ?? [];
   if (name === "") return "ERR CALL takes the name of a procedure and its input: CALL MODULE.SERVICE {}\n";
-  const input = json === "" ? undefined : parseJson(json, () => message.bytes);
+  const input = json === "" ? undefined : parseJson(json, message);
   if (input instanceof Unreadable) return errorLine(input.failure);
   const target = new LineTarget();
   const made = new ProcedureCall(procedures, name, target);

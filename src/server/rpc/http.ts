@@ -36,7 +36,7 @@ export function inputHandler(procedures: Procedures, door: RpcDoor): Handler {
     if (!isCaller(caller)) return refusedInput(caller);
     return withBody(request, (bytes) => {
       if (bytes.length > 0 && !isJson(request)) return refusedInput(NO_JSON);
-      const input = bytes.length === 0 ? undefined : parseJson(textOf(bytes), () => bytes);
+      const input = bytes.length === 0 ? undefined : parseJson(textOf(bytes), { bytes });
       if (input instanceof Unreadable) return refusedInput(input.failure);
       return new InputExchange(procedures, context.params.name ?? "", request).begin(input, caller);
     });
@@ -84,7 +84,7 @@ class MessageExchange implements RpcPeer {
   }
 
   receive(bytes: Uint8Array): Response | Promise<Response> {
-    const text = this.#talk.receive(textOf(bytes), () => bytes);
+    const text = this.#talk.receive(textOf(bytes), { bytes });
     if (text !== "" && !this.#reply.takesEventsOnly) return jsonReply(statusOf(text), text);
     if (text !== "") this.answer(text);
     else if (!this.#talk.isBusy) return new GraphResponse(null, { status: 204 });

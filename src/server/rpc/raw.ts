@@ -49,7 +49,7 @@ class RawTalk implements Talk, RpcPeer {
   }
 
   receive(message: RawMessage): string {
-    const answer = this.#rpc.receive(message.text, () => message.bytes);
+    const answer = this.#rpc.receive(message.text, message);
     return answer === "" ? "" : `${answer}\n`;
   }
 

@@ -59,7 +59,7 @@ class SocketTalk implements RpcPeer {
 
   receive(data: string | Buffer): void {
     const answer =
-      typeof data === "string" ? this.#rpc.receive(data) : this.#rpc.receive(data.toString("utf8"), () => data);
+      typeof data === "string" ? this.#rpc.receive(data) : this.#rpc.receive(data.toString("utf8"), { bytes: data });
     if (answer !== "") this.#socket.send(answer);
   }
 
