@@ -140,7 +140,6 @@ const TESTED_ALONE: Record<string, string> = {
   "cli/start/module-variables findSetting": "a table of variables and modules",
   "config/resolve/environment VARIABLES": "compared with the table in docs/configuration.md",
   "config/resolve/resolved changedKeys": "shows that every variable reaches its key",
-  "host/process/channel MessageReader": "bytes cut at every point, and broken ones",
   "module/build/prebuilt fromPrebuilt": "takes a build that was made elsewhere, or refuses it",
   "module/graph/load endGraph": "a graph that no module was loaded in",
   "module/shape/config SERVER_SETTINGS": "the keys of the config file's schema",

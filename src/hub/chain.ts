@@ -11,12 +11,16 @@ const MAX_DEPTH = 32;
 export function refusedChain(frame: CallFrame | null, name: string): string | null {
   if (frame === null || frame.chain.length === 0) return null;
   const { chain } = frame;
+  const module = name.slice(0, name.lastIndexOf("."));
+  if (chain.includes(module))
+    return `${name} waits for itself: "${module}" waits for an answer to its own call, and code in C runs one call at a time: ${shortened([...chain, name])}`;
   const at = chain.indexOf(name);
   // A service that calls itself, such as one that walks a tree, is counted only.
   if (at >= 0 && chain.slice(at).some((each) => each !== name))
     return `${name} waits for itself: ${[...chain.slice(at), name].join(" -> ")}`;
-  if (chain.length < MAX_DEPTH) return null;
-  return `${name} would wait at depth ${chain.length + 1} of services that call each other, and the limit is ${MAX_DEPTH}: ${shortened(chain)}`;
+  const depth = chain.reduce((count, each) => (each.includes(".") ? count + 1 : count), 0);
+  if (depth < MAX_DEPTH) return null;
+  return `${name} would wait at depth ${depth + 1} of services that call each other, and the limit is ${MAX_DEPTH}: ${shortened(chain)}`;
 }
 
 function shortened(chain: readonly string[]): string {

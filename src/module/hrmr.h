@@ -196,6 +196,44 @@ void hrmr_fail(hrmr_request *request, const char *reason);
  */
 void hrmr_refuse(hrmr_request *request, const char *code, const char *message);
 
+/* ---- Services of other modules, and events. In handlers and hooks, not in hrmr_module ---- */
+
+/* The outcome of hrmr_call and hrmr_emit. Like all texts of hrmr, these are valid until the handler returns. */
+typedef struct {
+  bool ok;
+  /* The result as JSON, "null" if it is nothing, and its length. NULL: it failed. */
+  const char *json;
+  size_t length;
+  /*
+   * Why it failed; NULL if it did not. MODULE_MISSING, SERVICE_MISSING, INVALID_INPUT, INVALID_OUTPUT, TIMEOUT,
+   * CANCELLED, BUSY, UNAVAILABLE, DEPTH (it would wait for itself), FAILED, or a code of the service's own.
+   */
+  const char *code;
+  const char *message;
+  /* More about the failure, as JSON. NULL: there is no more. */
+  const char *data;
+} hrmr_result;
+
+/*
+ * Calls a service of another module and waits for its result: hrmr_call("kv.get", "\"key\""). `input` is JSON; NULL:
+ * none. The call has the time that is left for the handler, and ends early if nobody waits for the handler's reply any
+ * more. While it waits, this module answers nobody else. At the server's start no module serves before all have started:
+ * call in live, and not in start.
+ */
+hrmr_result hrmr_call(const char *service, const char *input);
+
+/* The same, with a time limit besides. */
+hrmr_result hrmr_call_within(int milliseconds, const char *service, const char *input);
+
+/* Sends an event to all subscribers, without waiting for them. `data` is JSON; NULL: none. */
+hrmr_result hrmr_emit(const char *topic, const char *data);
+
+/*
+ * Gives a text of hrmr_call, hrmr_emit, hrmr_json or the request's questions back before the handler returns. Only loops
+ * with many calls need it.
+ */
+void hrmr_release(const char *text);
+
 /* ---- JSON ---- */
 
 /*

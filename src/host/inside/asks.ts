@@ -41,27 +41,22 @@ export class HostedServices implements ServiceCalls {
   }
 
   call(order: ServiceOrder): Promise<unknown> {
-    const { caller, module, service, frame, timeoutMs, signal } = order;
+    const { module, service, frame, signal } = order;
     if (signal?.aborted === true || isOver(frame?.cancellation()))
       return Promise.reject(
         new ServiceError("CANCELLED", `${module}.${service} was not called: its caller no longer waits`),
       );
     const ask = ++this.#last;
-    let input: string;
+    let fields: AskBatch;
     try {
-      input = order.input.text;
-      if (input.length > this.#maxLetters) throw new RangeError(`it has ${Math.round(input.length / 1e6)} MB`);
+      fields = askOf(ask, order, this.#maxLetters);
     } catch (error) {
-      return Promise.reject(uncopiedInput(`${module}.${service}`, error));
+      return Promise.reject(error as ServiceError);
     }
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const over = this.#listen(ask, order);
     this.#waiting.set(ask, { resolve, reject, over, parts: null });
-    const inherited = frame === null ? "" : encodeInherited(frame);
-    const client = frame?.client ?? null;
-    const text = client === null ? "" : clientText(client);
-    const target = askTarget(caller, module, service);
-    this.#asks.push(ask, target, input, leastMs(frame, timeoutMs), inherited, text);
+    this.#asks.push(...fields);
     this.#scheduleFlush();
     return promise;
   }
@@ -143,8 +138,27 @@ function isOver(signal: AbortSignal | null | undefined): boolean {
   return signal?.aborted === true && !isHalfClosed(signal.reason);
 }
 
+/**
+ * @param maxLetters limit for its input
+ * @returns the fields of one call. @throws ServiceError for an input that cannot be sent
+ */
+export function askOf(ask: number, order: ServiceOrder, maxLetters: number): AskBatch {
+  const { caller, module, service, frame, timeoutMs } = order;
+  let input: string;
+  try {
+    input = order.input.text;
+    if (input.length > maxLetters) throw new RangeError(`it has ${Math.round(input.length / 1e6)} MB`);
+  } catch (error) {
+    throw uncopiedInput(`${module}.${service}`, error);
+  }
+  const inherited = frame === null ? "" : encodeInherited(frame);
+  const client = frame?.client ?? null;
+  const text = client === null ? "" : clientText(client);
+  return [ask, askTarget(caller, module, service), input, leastMs(frame, timeoutMs), inherited, text];
+}
+
 /** @returns in milliseconds; 0: for ever */
-function leastMs(frame: CallFrame | null, timeoutMs: number | undefined): number {
+export function leastMs(frame: CallFrame | null, timeoutMs: number | undefined): number {
   const left = (frame?.deadlineAt ?? Infinity) - performance.now();
   const least = Math.min(left, timeoutMs ?? Infinity);
   return least === Infinity ? 0 : Math.max(1, Math.ceil(least));

@@ -54,6 +54,8 @@ export class HostedCalls {
   readonly #maxLetters: number;
   /** Calls that answered with a promise or a stream. */
   readonly #underWay = new Map<number, CallUnderWay>();
+  /** The message of the last call that began. */
+  #last: HostedMessage | null = null;
   #replies: ReplyBatch = [0, 0];
   #isFlushScheduled = false;
 
@@ -99,6 +101,13 @@ export class HostedCalls {
     call.resident.module.run(() => call.message.cancel(reason));
   }
 
+  /** As `cancel`, from within a handler that is on the stack. */
+  cancelWhileBlocked(seq: number, reason: CancelReason): void {
+    // Only the code that waits for it listens, and it is no module's.
+    if (Atomics.load(this.#shared, ON_STACK) === seq) this.#last?.cancel(reason);
+    else this.#underWay.get(seq)?.message.cancel(reason);
+  }
+
   addCredit(seq: number): void {
     this.#underWay.get(seq)?.stream?.addCredit();
   }
@@ -126,6 +135,7 @@ export class HostedCalls {
       );
     }
     const message = new HostedMessage(client, latin1, seq, this.#wantBody);
+    this.#last = message;
     try {
       const result = resident.module.run(handler, message, resident.context);
       if (typeof result === "string") this.#reply(seq, REPLY.text, result);

@@ -25,7 +25,9 @@ import {
 } from "../remote/messages";
 import { type Resident, HostedCalls } from "./calls";
 import { fetchHandler } from "./fetch";
+import { CALLS_FD } from "../process/place";
 import { HostedServices } from "./asks";
+import { BlockingCalls } from "./blocking-calls";
 import { eventHandler } from "./event";
 import { HostedEvents } from "./events";
 import { serviceHandler } from "./service";
@@ -138,7 +140,10 @@ export class HostedModules {
       },
       quietMs: COLLECT_AFTER_MS,
     });
-    if (host === "process") allowNativeModules();
+    if (host === "process")
+      allowNativeModules(
+        new BlockingCalls(CALLS_FD, maxLetters, (seq, reason) => this.#calls.cancelWhileBlocked(seq, reason)),
+      );
     // Errors that escape a module's graph (from a listener on `process`, for example) must not end the thread with
     // other modules' calls.
     const log = makeLog(post, {}, "", null);

@@ -179,6 +179,12 @@ function lengthOf(header: Uint8Array): number {
   );
 }
 
+/** @param message structured-cloneable. @returns a whole message. @throws DataCloneError */
+export function frameOf(message: unknown): Uint8Array {
+  const bytes = serialize(message, { binaryType: "nodebuffer" });
+  return Buffer.concat([headerOf(KIND_MESSAGE, bytes.length), bytes]);
+}
+
 function headerOf(kind: number, length: number): Uint8Array {
   const header = Buffer.alloc(HEADER_BYTES);
   header[0] = kind;

@@ -9,6 +9,8 @@ import { asHost } from "../../system/leave-graph";
 import { hostSettings } from "../../module/shape/settings";
 import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "../remote/messages";
 import type { OpenPlace, Place, PlaceOwner, PlaceFacts } from "../remote/place";
+import { isC } from "../../module/c/sources";
+import { TOLD_FIELDS, type ToldBatch } from "../services/messages";
 import { ProcessChannel } from "./channel";
 import { MAX_MEMORY_MB, MemoryWatch } from "./memory";
 import { LineBudget, readLines } from "../../observe/log/output";
@@ -30,6 +32,8 @@ export const SHARED_FD = 3;
 export const HANDOFF_FD = 4;
 /** The channel to the server, by Bun's IPC. */
 const CHANNEL_FD = 5;
+/** For modules in C: the channel for calls that hold the process until they are answered (blocking-calls.ts). */
+export const CALLS_FD = 6;
 /**
  * How long the last messages of an ended process are read. Another process may hold its channel open for ever. In
  * milliseconds.
@@ -50,12 +54,13 @@ export function processPlaces(spec: LoadSpec, start: ProcessStart, handoffFd: nu
   // Code in C reads the environment that its process is started with.
   const inner = { ...start, env: { ...spec.environment, ...start.env } };
   return (_index, loadTimeoutMs, owner) =>
-    new ProcessPlace({ start: inner, handoffFd, log, loadTimeoutMs, maxMemoryMb, owner });
+    new ProcessPlace({ start: inner, handoffFd, isC: isC(spec.source), log, loadTimeoutMs, maxMemoryMb, owner });
 }
 
 interface ProcessPlaceOptions {
   readonly start: ProcessStart;
   readonly handoffFd: number;
+  readonly isC: boolean;
   readonly log: Log;
   readonly loadTimeoutMs: number;
   /** 0: no limit. */
@@ -68,6 +73,10 @@ class ProcessPlace implements Place {
   readonly #options: ProcessPlaceOptions;
   readonly #process: Subprocess<"ignore", "pipe", "pipe">;
   readonly #channel: ProcessChannel;
+  /** null: the module is not in C. */
+  #calls: ProcessChannel | null = null;
+  /** The call that holds the process until it is answered. null: none. */
+  #held: number | null = null;
   readonly #memory: MemoryWatch;
   readonly #budget: LineBudget;
   readonly #ended: Promise<void>;
@@ -87,17 +96,18 @@ class ProcessPlace implements Place {
     const fd = openSharedFile();
     try {
       this.shared = mapShared(fd);
-      this.#channel = new ProcessChannel({
-        received: (message) => this.#receive(message as ReplyBatch | FromPlace | typeof READY),
-        broken: (reason) => this.#kill(reason),
-      });
+      const received = (message: unknown): void => this.#receive(message as ReplyBatch | FromPlace | typeof READY);
+      const broken = (reason: string): void => this.#kill(reason);
+      this.#channel = new ProcessChannel({ received, broken });
       try {
+        if (options.isC) this.#calls = new ProcessChannel({ received, broken });
         this.#process = asHost(() => this.#spawn(start, fd));
       } catch (error) {
-        this.#channel.close();
+        this.#closeChannels();
         throw error;
       } finally {
         this.#channel.given();
+        this.#calls?.given();
       }
     } finally {
       closeSync(fd);
@@ -138,7 +148,15 @@ class ProcessPlace implements Place {
         NODE_CHANNEL_FD: String(CHANNEL_FD),
         NODE_CHANNEL_SERIALIZATION_MODE: "advanced",
       },
-      stdio: ["ignore", "pipe", "pipe", fd, this.#options.handoffFd, this.#channel.processFd],
+      stdio: [
+        "ignore",
+        "pipe",
+        "pipe",
+        fd,
+        this.#options.handoffFd,
+        this.#channel.processFd,
+        ...(this.#calls === null ? [] : [this.#calls.processFd]),
+      ],
       // A separate group: a terminal's Ctrl-C must reach only the server, which lets the process finish its calls.
       // Killing the group also ends the programs that the process has started.
       detached: true,
@@ -146,8 +164,28 @@ class ProcessPlace implements Place {
   }
 
   #receive(message: ReplyBatch | FromPlace | typeof READY): void {
-    if (message === READY) this.#listens();
-    else this.#options.owner.received(message);
+    if (message === READY) return this.#listens();
+    if (!Array.isArray(message)) this.#noteHeld(message);
+    this.#options.owner.received(message);
+  }
+
+  /** Blocking calls have negative numbers. */
+  #noteHeld(message: FromPlace): void {
+    if (message.type === "asks" && (message.asks[0] as number) < 0) this.#held = message.asks[0] as number;
+    else if (message.type === "askCancel" && message.ask === this.#held) this.#held = null;
+  }
+
+  /** A process that is held reads its channel for calls alone. @returns the part for the other channel; null: none */
+  #tellHeld(data: Posted): Posted | null {
+    if (this.#calls === null || this.#held === null || Array.isArray(data)) return data;
+    // It reads this one again later, when the call has ended already.
+    if (data.type === "cancel") this.#calls.send(data);
+    if (data.type !== "told") return data;
+    const [blocking, others] = partsOf(data.told);
+    if (blocking.length === 0) return data;
+    this.#held = null;
+    this.#calls.send({ type: "told", told: blocking });
+    return others.length === 0 ? null : { type: "told", told: others };
   }
 
   #listens(): void {
@@ -161,7 +199,8 @@ class ProcessPlace implements Place {
   #post(data: Posted): void {
     if (this.#waiting !== null) return void this.#waiting.push(data);
     try {
-      this.#channel.send(data);
+      const rest = this.#tellHeld(data);
+      if (rest !== null) this.#channel.send(rest);
     } catch (error) {
       // The message cannot be cloned: its sender must know. Otherwise the process has just ended, and `#follow` reports
       // it.
@@ -180,6 +219,11 @@ class ProcessPlace implements Place {
     }
   }
 
+  #closeChannels(): void {
+    this.#channel.close();
+    this.#calls?.close();
+  }
+
   async #follow(): Promise<void> {
     const { stdout, stderr, exited } = this.#process;
     const { log, owner } = this.#options;
@@ -189,7 +233,7 @@ class ProcessPlace implements Place {
     ]);
     await exited;
     await Promise.race([this.#channel.ended, Bun.sleep(LAST_WORDS_MS)]);
-    this.#channel.close();
+    this.#closeChannels();
     this.#isGone = true;
     this.#memory.stop();
     owner.ended(this.#killReason ?? this.#exitText());
@@ -206,4 +250,13 @@ class ProcessPlace implements Place {
       ? `${how}, with ${megabytes} of its ${maxMemoryMb} MB in use`
       : how;
   }
+}
+
+/** @returns the answers of blocking calls, and the others */
+function partsOf(told: ToldBatch): [ToldBatch, ToldBatch] {
+  const blocking: ToldBatch = [];
+  const others: ToldBatch = [];
+  for (let at = 0; at < told.length; at += TOLD_FIELDS)
+    ((told[at] as number) < 0 ? blocking : others).push(...told.slice(at, at + TOLD_FIELDS));
+  return [blocking, others];
 }

@@ -59,10 +59,17 @@ enum {
 /* Returns a string that ends with a 0 byte, or NULL. Only HRMR__JSON has `more`. */
 static const char *(*hrmr__ask)(int what, const char *name, const char *more);
 static void (*hrmr__say)(int level, const char *text);
+enum { HRMR__CALL, HRMR__EMIT, HRMR__RELEASE };
+/* Returns 1 if it succeeded. The result is in hrmr__shared. */
+static int (*hrmr__act)(int what, const char *name, const char *json, int number);
 
-/* The TypeScript side reads it after a call. These are doubles, as all its numbers are. */
+/*
+ * The TypeScript side reads the first line after a call, and writes the second one in hrmr__act. These are doubles, as
+ * all its numbers are.
+ */
 static struct {
   double reply, moves, reply_room, head_length, status, failure, code;
+  double result_json, result_length, result_code, result_message, result_data;
 } hrmr__shared;
 
 /* ---- Memory that grows ---- */
@@ -204,6 +211,31 @@ const char *hrmr_data_dir(void) { return hrmr__ask(HRMR__DATA_DIR, NULL, NULL); 
 int hrmr_client_port(hrmr_request *request) {
   const char *port = hrmr__ask(HRMR__CLIENT_PORT, NULL, NULL);
   return port == NULL ? 0 : atoi(port);
+}
+
+static hrmr_result hrmr__result(int is_ok) {
+  hrmr_result result;
+  result.ok = is_ok != 0;
+  result.json = (const char *)(size_t)hrmr__shared.result_json;
+  result.length = (size_t)hrmr__shared.result_length;
+  result.code = (const char *)(size_t)hrmr__shared.result_code;
+  result.message = (const char *)(size_t)hrmr__shared.result_message;
+  result.data = (const char *)(size_t)hrmr__shared.result_data;
+  return result;
+}
+
+hrmr_result hrmr_call(const char *service, const char *input) {
+  return hrmr__result(hrmr__act(HRMR__CALL, service, input, 0));
+}
+
+hrmr_result hrmr_call_within(int milliseconds, const char *service, const char *input) {
+  return hrmr__result(hrmr__act(HRMR__CALL, service, input, milliseconds < 1 ? 1 : milliseconds));
+}
+
+hrmr_result hrmr_emit(const char *topic, const char *data) { return hrmr__result(hrmr__act(HRMR__EMIT, topic, data, 0)); }
+
+void hrmr_release(const char *text) {
+  if (text != NULL) hrmr__act(HRMR__RELEASE, text, NULL, 0);
 }
 
 void hrmr_log(int level, const char *text) { hrmr__say(level, text); }
@@ -355,7 +387,9 @@ static int hrmr__end(void) {
 
 void (*signal(int number, void (*handler)(int)))(int);
 
-void *hrmr__open(void *ask, void *say) {
+int fcntl(int descriptor, int command, ...);
+
+void *hrmr__open(void *ask, void *say, void *act) {
   /* SIGILL, SIGABRT, SIGFPE, SIGSEGV, SIGBUS. Otherwise the runtime would print a crash report of its own. */
   static const int crashes[] = {4, 6, 8, 11,
 #ifdef __APPLE__
@@ -368,6 +402,9 @@ void *hrmr__open(void *ask, void *say) {
   for (at = 0; at < sizeof crashes / sizeof *crashes; at++) signal(crashes[at], NULL);
   hrmr__ask = ask;
   hrmr__say = say;
+  hrmr__act = act;
+  /* F_SETFD, FD_CLOEXEC: programs that the module starts do not get the channel of hrmr_call (CALLS_FD). */
+  fcntl(6, 2, 1);
   return &hrmr__shared;
 }
 

@@ -14,7 +14,7 @@ import { type CSources, sourcesError } from "./sources";
 
 /** The functions of bridge.c. */
 const SYMBOLS = {
-  hrmr__open: { args: ["ptr", "ptr"], returns: "ptr" },
+  hrmr__open: { args: ["ptr", "ptr", "ptr"], returns: "ptr" },
   hrmr__declared: { args: [], returns: "int" },
   hrmr__hooks: { args: [], returns: "int" },
   hrmr__call: { args: ["int", "ptr", "int"], returns: "int" },

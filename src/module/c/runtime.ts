@@ -3,7 +3,9 @@ import { isAscii } from "node:buffer";
 import { CString, JSCallback, ptr, toArrayBuffer, type Pointer } from "bun:ffi";
 import type { Log, Message, ModuleContext, RequestContext, StopReason } from "../contract";
 import { messageOf } from "../../config/user-error";
+import type { ServiceCallsNow } from "../service/calls";
 import { ServiceError } from "../service/error";
+import { callService, emitEvent } from "./acts";
 import type { Compiled } from "./compile";
 import { answerOf, type Current, type HubCall, jsonAt, QUESTIONS, targetOf } from "./questions";
 import { type CRoute, readRoutes } from "./routes";
@@ -15,8 +17,13 @@ export type Respond = (
 ) => Response;
 
 /** `hrmr__shared`, in its order. */
-const SHARED = { reply: 0, moves: 1, replyRoom: 2, headLength: 3, status: 4, failure: 5, code: 6 } as const;
-const SHARED_BYTES = 7 * 8;
+const SHARED = { reply: 0, moves: 1, replyRoom: 2, headLength: 3, status: 4, failure: 5, code: 6, result: 7 } as const;
+/** The fields of `hrmr_result`, from SHARED.result on. */
+const RESULT = { json: 0, length: 1, code: 2, message: 3, data: 4 } as const;
+const SHARED_BYTES = 12 * 8;
+
+/** The values of `what` for `hrmr__act`, in the order of its enum. */
+const ACTS = ["call", "emit", "release"] as const;
 
 const LEVELS = ["debug", "info", "warn", "error"] as const satisfies (keyof Log)[];
 
@@ -32,12 +39,14 @@ export class CRuntime {
   readonly #shared: Float64Array;
   readonly #ask: JSCallback;
   readonly #say: JSCallback;
+  readonly #act: JSCallback;
+  readonly #calls: ServiceCallsNow;
   #context: ModuleContext | null = null;
   #current: Current | null = null;
   /** The request of a call by HTTP. */
   #request: Request | null = null;
-  /** Texts that C may use until the end of its call. */
-  #lent: Buffer[] = [];
+  /** Texts that C may use until the end of its call, by their addresses. */
+  readonly #lent = new Map<number, Buffer>();
   /** Texts that C may keep, by its question. */
   readonly #given = new Map<string, Buffer>();
   #input = Buffer.allocUnsafeSlow(INPUT_BYTES);
@@ -46,7 +55,8 @@ export class CRuntime {
   #reply = Buffer.alloc(0);
   #moves = -1;
 
-  constructor({ lib }: Compiled) {
+  constructor({ lib }: Compiled, calls: ServiceCallsNow) {
+    this.#calls = calls;
     this.#lib = lib;
     this.#symbols = lib.symbols;
     this.#ask = new JSCallback(
@@ -57,7 +67,11 @@ export class CRuntime {
       args: ["i32", "ptr"],
       returns: "void",
     });
-    const shared = lib.symbols.hrmr__open(this.#ask.ptr, this.#say.ptr) as Pointer;
+    this.#act = new JSCallback(
+      (what: number, name: Pointer | null, json: Pointer | null, number: number) => this.#do(what, name, json, number),
+      { args: ["i32", "ptr", "ptr", "i32"], returns: "i32" },
+    );
+    const shared = lib.symbols.hrmr__open(this.#ask.ptr, this.#say.ptr, this.#act.ptr) as Pointer;
     this.#shared = new Float64Array(toArrayBuffer(shared, 0, SHARED_BYTES));
   }
 
@@ -153,10 +167,12 @@ export class CRuntime {
 
   leave(reason: StopReason): void {
     this.#symbols.hrmr__leave(Buffer.from(`${reason}\0`));
+    this.#end(0);
   }
 
   stop(): void {
     this.#symbols.hrmr__stop();
+    this.#end(0);
   }
 
   /** After this, call nothing. */
@@ -164,6 +180,7 @@ export class CRuntime {
     this.#lib.close();
     this.#ask.close();
     this.#say.close();
+    this.#act.close();
   }
 
   #makeRoom(length: number): void {
@@ -179,7 +196,7 @@ export class CRuntime {
   #end(result: number): number {
     this.#current = null;
     this.#request = null;
-    if (this.#lent.length > 0) this.#lent = [];
+    if (this.#lent.size > 0) this.#lent.clear();
     if (result >= 0) return result;
     const reason = new CString(this.#shared[SHARED.failure] as Pointer).toString();
     const code = this.#shared[SHARED.code] as number;
@@ -236,11 +253,29 @@ export class CRuntime {
     return this.#current === null ? null : this.#lend(answerOf(this.#current, this.#request, question, named));
   }
 
+  /** @returns 1: it succeeded */
+  #do(what: number, name: Pointer | null, json: Pointer | null, number: number): number {
+    const act = ACTS[what];
+    if (act === "release") return this.#lent.delete(name ?? 0) ? 1 : 0;
+    const text = json === null ? null : textAt(json);
+    const result =
+      act === "emit"
+        ? emitEvent(this.#context, textAt(name), text)
+        : callService(this.#calls, this.#context, { name: textAt(name), json: text, timeoutMs: number });
+    const fields =
+      "json" in result ? { json: result.json, code: null, message: null, data: null } : { json: null, ...result };
+    for (const field of ["json", "code", "message", "data"] as const)
+      this.#shared[SHARED.result + RESULT[field]] = this.#lend(fields[field]) ?? 0;
+    this.#shared[SHARED.result + RESULT.length] = fields.json === null ? 0 : Buffer.byteLength(fields.json);
+    return fields.json === null ? 0 : 1;
+  }
+
   #lend(text: string | null): Pointer | null {
     if (text === null) return null;
     const buffer = Buffer.from(`${text}\0`);
-    this.#lent.push(buffer);
-    return ptr(buffer);
+    const at = ptr(buffer);
+    this.#lent.set(at, buffer);
+    return at;
   }
 
   #give(ask: "config" | "dataDir", name: string): Pointer | null {

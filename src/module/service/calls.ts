@@ -29,6 +29,12 @@ export interface ServiceCalls {
   call(order: ServiceOrder): Promise<unknown>;
 }
 
+/** For code that cannot await. */
+export interface ServiceCallsNow {
+  /** Waits for the result, and nothing else runs in this process meanwhile. @throws ServiceError */
+  callNow(order: ServiceOrder): Carried;
+}
+
 /** Where a call's result goes. Exactly one of the three is called, once. They must not throw. */
 export interface ServiceAnswer {
   resolve(value: Carried): void;

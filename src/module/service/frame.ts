@@ -6,7 +6,10 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { Client } from "../contract";
 
 export interface CallFrame {
-  /** The services that wait for this one, the first caller's first: ["stats.count", "kv.get"]. Empty for a route. */
+  /**
+   * The services that wait for this one, the first caller's first: ["stats.count", "kv.get"]. Empty for a route. A name
+   * without a dot is a module whose process stands still until its call is answered.
+   */
   readonly chain: readonly string[];
   /** When the first of them stops waiting. By performance.now(). Infinity: never. */
   readonly deadlineAt: number;
