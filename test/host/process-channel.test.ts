@@ -6,7 +6,7 @@ import { MessageReader } from "../../src/host/process/channel";
 import { type Hub, moduleSource, reuseHubs } from "../support/hub";
 import { until } from "../support/until";
 
-const reused = reuseHubs();
+const reused = reuseHubs({ isMemoryMeasured: true });
 
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 

@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import { afterAll } from "bun:test";
 import type { ModuleStatus, ServerStatus } from "../../src/observe/snapshot";
 import { ask, RawClient } from "./client";
-import { startProgram, type StartedProgram } from "./program";
+import { type ProgramOptions, startProgram, type StartedProgram } from "./program";
 
 const PACKAGES = resolve(import.meta.dir, "..", "..", "node_modules");
 
@@ -128,9 +128,10 @@ export function shareHub(
  * counters go on from test to test. A test that needs their beginning, the output of a start or a server that it ends
  * calls `withHub`.
  *
+ * @param options of each start
  * @returns what runs a test
  */
-export function reuseHubs(): typeof withHub {
+export function reuseHubs(options: ProgramOptions = {}): typeof withHub {
   const running = new Map<string, Hub>();
   const end = async (key: string) => {
     const hub = running.get(key);
@@ -145,7 +146,7 @@ export function reuseHubs(): typeof withHub {
     const present = running.get(key);
     // A server that the test before has ended does not answer.
     if (present !== undefined && !(await takesModules(present, files).catch(() => false))) await end(key);
-    const hub = running.get(key) ?? (await startHub(files, args));
+    const hub = running.get(key) ?? (await startHub(files, args, options));
     running.set(key, hub);
     try {
       await telling(hub, test);
@@ -179,9 +180,12 @@ async function takesModules(hub: Hub, files: Record<string, string>): Promise<bo
   return isLoaded;
 }
 
-async function startHub(files: Record<string, string>, args: string[]): Promise<Hub> {
+async function startHub(files: Record<string, string>, args: string[], options: ProgramOptions = {}): Promise<Hub> {
   const dir = makeProject(files);
-  return new Hub(dir, await startProgram(args.includes("--listen") ? args : ["--port", "0", ...args], { cwd: dir }));
+  return new Hub(
+    dir,
+    await startProgram(args.includes("--listen") ? args : ["--port", "0", ...args], { ...options, cwd: dir }),
+  );
 }
 
 /** Errors of the test get the server's output. */

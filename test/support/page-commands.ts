@@ -13,7 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { freePort } from "./free-port";
-import { program } from "./program";
+import { childEnvironment, program } from "./program";
 import { until, UNTIL_MS } from "./until";
 
 /** One command of a page, and the reply that the page shows; null: none. */
@@ -116,16 +116,8 @@ export class PageShell {
       this.write(path, script);
       chmodSync(join(this.dir, path), 0o755);
     }
-    const kept = Object.entries(process.env).filter(
-      ([name]) => !name.startsWith("HRMR_") && name !== "NODE_ENV" && name !== "CI",
-    );
     const path = `${join(this.dir, ".bin")}:${process.env["PATH"] ?? ""}`;
-    this.#env = {
-      ...(Object.fromEntries(kept) as Record<string, string>),
-      NO_COLOR: "1",
-      HRMR_PORT: String(this.port),
-      PATH: path,
-    };
+    this.#env = childEnvironment({ HRMR_PORT: String(this.port), PATH: path });
   }
 
   write(path: string, text: string): void {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Hub, moduleSource, reuseHubs } from "../../support/hub";
 import { until } from "../../support/until";
 
-const reused = reuseHubs();
+const reused = reuseHubs({ isMemoryMeasured: true });
 
 const OLD_SECONDS = 1_600_000_000;
 const LARGE_BYTES = 3_000_000;

@@ -5,7 +5,7 @@ import { type Hub, moduleSource, reuseHubs } from "../../support/hub";
 import { blockOf, connectFrames, frame, getFrame, goawayCodes, OPENING, withHttp2 } from "../../support/http2";
 import { eventually } from "../../support/until";
 
-const reused = reuseHubs();
+const reused = reuseHubs({ isMemoryMeasured: true });
 
 const FILES = {
   "modules/web.ts": moduleSource(`{ routes: {

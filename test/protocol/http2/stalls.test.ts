@@ -35,7 +35,7 @@ beforeAll(async () => {
     "static_html/big.bin": "b".repeat(5_000_000),
     "hrmr.json": JSON.stringify({ timeouts: { writeMs: 400, bodyMs: 400, headMs: 400, idleMs: 1500 } }),
   });
-  hub = new Hub(dir, await startProgram(["--port", "0", "--threads", "2"], { cwd: dir }));
+  hub = new Hub(dir, await startProgram(["--port", "0", "--threads", "2"], { cwd: dir, isMemoryMeasured: true }));
 });
 afterAll(() => hub.stop());
 

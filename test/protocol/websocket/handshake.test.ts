@@ -53,7 +53,7 @@ const MODULE = moduleSource(`{
 let hub: Hub;
 beforeAll(async () => {
   const dir = makeProject({ "modules/echo.ts": MODULE });
-  hub = new Hub(dir, await startProgram(["--port", "0"], { cwd: dir }));
+  hub = new Hub(dir, await startProgram(["--port", "0"], { cwd: dir, isMemoryMeasured: true }));
 });
 afterAll(() => hub.stop());
 

@@ -95,7 +95,7 @@ const MODULE = moduleSource(`{
 let hub: Hub;
 beforeAll(async () => {
   const dir = makeProject({ "modules/all.ts": MODULE });
-  hub = new Hub(dir, await startProgram(["--port", "0"], { cwd: dir }));
+  hub = new Hub(dir, await startProgram(["--port", "0"], { cwd: dir, isMemoryMeasured: true }));
 });
 afterAll(() => hub.stop());
 
