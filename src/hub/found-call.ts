@@ -63,6 +63,11 @@ export function onCancelled({ order }: FoundCall, giveUp: () => void): () => voi
   };
 }
 
+/** Whether the caller no longer waited when it called. */
 export function isCancelled({ order }: FoundCall): boolean {
-  return order.signal?.aborted === true;
+  return isOver(order.signal) || isOver(order.frame?.cancellation());
+}
+
+function isOver(signal: AbortSignal | null | undefined): boolean {
+  return signal?.aborted === true && !isHalfClosed(signal.reason);
 }

@@ -215,6 +215,36 @@ test("a client that leaves cancels what its call has called", () =>
       }
   }));
 
+test("a caller that is cancelled already calls nothing, wherever the service runs", () =>
+  onHub(async (hub) => {
+    hub.write(
+      "modules/late.ts",
+      `import { defineModule } from "hrmr";
+       let outcome = [];
+       export default defineModule({ routes: {
+         LATE: () => outcome.join(" "),
+         "/late": { fetch: async ({ signal }, { services }) => {
+           outcome = ["open"];
+           await new Promise((done) => signal.addEventListener("abort", done));
+           const codes = await Promise.all(["inline", "pool", "process"].map((run) =>
+             services["callee_" + run].echo(1).then(() => "called", (error) => error.code)));
+           outcome = codes;
+           return new Response();
+         } },
+       } });`,
+    );
+    await hub.ask("RELOAD");
+    const client = new AbortController();
+    const asked = fetch(`${hub.url}/late`, { signal: client.signal }).catch(() => "left");
+    await until("the request", async () => (await hub.ask("LATE")) === "open");
+    client.abort();
+    await asked;
+    await until("the calls", async () => (await hub.ask("LATE")) !== "open");
+    expect(await hub.ask("LATE")).toBe("CANCELLED CANCELLED CANCELLED");
+    hub.remove("modules/late.ts");
+    await hub.ask("RELOAD");
+  }));
+
 test("a client that sends its FIN behind an HTTP request still gets what its handler asked a service for", () =>
   onHub(async (hub) => {
     for (const from of HOSTS) {

@@ -10,10 +10,8 @@ export interface ClientProcedure {
   readonly output: unknown;
 }
 
-/** How a document is fetched from any server that can be reached. With the tool jq, since the answer wraps it. */
-export const HOW_TO_FETCH =
-  "curl -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json' " +
-  `-d '{"jsonrpc":"2.0","method":"rpc.discover","id":1}' http://HOST:PORT/rpc | jq .result > openrpc.json`;
+/** How a document is fetched from any server that can be reached. */
+export const HOW_TO_FETCH = "hrmr call HOST:PORT rpc.discover --token-file FILE > openrpc.json";
 
 /** @param document of `rpc.discover`. @throws UserError NO_OPENRPC: it is not an OpenRPC document */
 export function readProcedures(document: unknown): ClientProcedure[] {

@@ -3,6 +3,7 @@ import type { ServiceAnswer } from "../../module/service/calls";
 import { ServiceError, textOf } from "../../module/service/error";
 import type { Carried } from "../../module/service/values";
 import { failureOf, internalFailure, isHidden, type RpcFailure } from "./failure";
+import { discover, DISCOVER } from "./openrpc";
 import type { Procedures, RpcCaller } from "./procedures";
 import { unwritablePart } from "./unwritable";
 
@@ -37,9 +38,17 @@ export class ProcedureCall implements ServiceAnswer {
 
   /** @param params parsed, and not kept by the caller. */
   begin(params: unknown, caller: RpcCaller): void {
+    if (this.#name === DISCOVER) return this.#describe(caller);
     const found = this.#procedures.find(caller, this.#name);
     if ("status" in found) return this.#fail(found);
     this.#end = this.#procedures.call(found, params, caller, this);
+  }
+
+  #describe(caller: RpcCaller): void {
+    const described = discover(this.#procedures, caller);
+    if (typeof described !== "string") return this.#fail(described);
+    this.isOver = true;
+    this.#target.result(described);
   }
 
   /** Cancels the call: it fails with CANCELLED, unless it is over. */

@@ -3,7 +3,6 @@
  * WebSocket, and for one POST. Start reading at `receive`.
  */
 import { ProcedureCall, type CallTarget } from "./call";
-import { discover, DISCOVER } from "./openrpc";
 import { busy, invalidRequest, type RpcFailure } from "./failure";
 import type { Procedures, RpcCaller } from "./procedures";
 import {
@@ -104,16 +103,9 @@ export class RpcTalk implements Sink {
       return refuse(sink, null, invalidRequest(why));
     }
     if (this.#count >= MAX_OPEN) return refuse(sink, id, busy(`${MAX_OPEN} calls of this client are under way`));
-    if (method === DISCOVER) return this.#describe(id, sink);
     const answering = new Answering(this, id, method, sink);
     answering.begin(params);
     if (!answering.isOver) this.#open.set(id === null ? Symbol("null") : id, answering);
-  }
-
-  #describe(id: RpcId, sink: Sink): void {
-    const found = discover(this.procedures, this.peer);
-    if (typeof found !== "string") return refuse(sink, id, found);
-    sink.answered(resultText(id, found));
   }
 
   get #count(): number {

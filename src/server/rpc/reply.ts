@@ -12,9 +12,10 @@ const UNAUTHORIZED_HEADERS = { ...JSON_HEADERS, "WWW-Authenticate": "Bearer" };
 
 const COMMENT = Buffer.from(":\n\n");
 
-/** @param json the body, without its line end */
-export function jsonReply(status: number, json: string): Response {
-  return new GraphResponse(`${json}\n`, { status, headers: status === 401 ? UNAUTHORIZED_HEADERS : JSON_HEADERS });
+/** @param json the body, without its line end. @param more  further header fields */
+export function jsonReply(status: number, json: string, more?: Readonly<Record<string, string>>): Response {
+  const headers = status === 401 ? UNAUTHORIZED_HEADERS : JSON_HEADERS;
+  return new GraphResponse(`${json}\n`, { status, headers: more === undefined ? headers : { ...headers, ...more } });
 }
 
 export class HttpReply {

@@ -190,7 +190,7 @@ print(json.dumps(out))
       expect(told.stdout).toContain("b(input?: unknown, options?: CallOptions): Promise<unknown>;");
       hub.write("wrong.json", "{}");
       expect((await callProgram(["client", "--from", "wrong.json"], { cwd: hub.dir })).stderr).toContain(
-        `"method":"rpc.discover"`,
+        `hrmr call HOST:PORT rpc.discover`,
       );
       expect((await callProgram(["client", "--lang", "perl"], { cwd: hub.dir })).stderr).toContain("ts, js, python");
     }));

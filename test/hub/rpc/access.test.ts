@@ -44,7 +44,10 @@ test("hrmr call and hrmr client say how to show a token where one is needed", ()
       "cannot be read (ENOENT).\nCheck the path. Make one: (umask 077 && hrmr token add",
     );
     const client = await callProgram(["client"], { cwd: hub.dir });
-    expect([client.exitCode, client.stderr]).toEqual([1, expect.stringContaining("jq .result > openrpc.json")]);
+    expect([client.exitCode, client.stderr]).toEqual([
+      1,
+      expect.stringContaining("rpc.discover --token-file FILE > openrpc.json"),
+    ]);
     expect(client.stderr).toStartWith("The server does not tell its procedures (UNAUTHENTICATED): a token is needed.");
   }));
 

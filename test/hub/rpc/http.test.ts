@@ -192,12 +192,21 @@ test("CALL answers a line, or a line for each part", () =>
     ]);
   }));
 
+test("a procedure is not called by GET", () =>
+  withServer(async (hub) => {
+    const got = await fetch(`${hub.url}/rpc/bank.echo`);
+    expect([got.status, got.headers.get("allow")]).toEqual([405, "POST"]);
+    expect(await got.json()).toMatchObject({ error: { message: expect.stringContaining("POST") } });
+  }));
+
 test("the procedures describe themselves, without the services that are for modules", () =>
   withServer(async (hub) => {
     const { result } = (await (await post(hub, "/rpc", request("rpc.discover"))).json()) as {
       result: { openrpc: string; methods: { name: string }[] };
     };
     expect(result.openrpc).toMatch(/^1\.3\./);
+    expect(await (await post(hub, "/rpc/rpc.discover", "")).json()).toEqual(result);
+    expect(JSON.parse(await hub.ask("CALL rpc.discover\n"))).toEqual(result);
     expect(result.methods.map(({ name }) => name)).not.toContain("bank.hidden");
     expect(result.methods.find(({ name }) => name === "bank.echo")).toMatchObject({
       description: "Says it again",
