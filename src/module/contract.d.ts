@@ -726,6 +726,187 @@ export interface ClientCertificate {
   readonly validTo: string;
 }
 
+/**
+ * The hub's store. It has the same semantics on every database and in every host. A write resolves when it is durable;
+ * within `transaction`, at once. Rejects with a StoreError.
+ */
+export interface Store extends StoreReader {
+  collection<T = any>(name: string): Collection<T>;
+  /**
+   * Runs a function as one serialisable transaction, and returns its result. What it read is checked at the commit. If
+   * another client has changed it, the function runs again, at most 20 times; so it must do nothing but read and write the
+   * transaction. Events that it emits leave after the commit, once.
+   */
+  transaction<R>(run: (tx: StoreTransaction) => R | Promise<R>, options?: TransactionOptions): Promise<Awaited<R>>;
+  /**
+   * Sends SQL to the database itself: `await context.store.sql`SELECT 1 AS one``. Values become parameters. Use tables of
+   * your own. On SQLite, PostgreSQL and MySQL only (UNSUPPORTED elsewhere).
+   *
+   * @returns the rows; empty for a statement without any
+   */
+  sql<Row = any>(text: TemplateStringsArray, ...values: readonly unknown[]): Promise<Row[]>;
+}
+
+export interface TransactionOptions {
+  /** When it is given up with TIMEOUT, runs on conflict included. In milliseconds. Default 10,000. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** A transaction: reads see its own writes. It is over when its function has returned. */
+export interface StoreTransaction extends StoreReader {
+  collection<T = any>(name: string): TransactionCollection<T>;
+}
+
+interface StoreReader {
+  /**
+   * @param name 1 to 64 letters, digits, "_", "-" and ".". A collection needs no creation
+   * @throws StoreError INVALID_NAME
+   */
+  collection<T = any>(name: string): CollectionReader<T>;
+}
+
+/** A document: any JSON value with its version. */
+export interface StoreDocument<T = any> {
+  readonly value: T;
+  /** Each write in the store gives the next higher number. */
+  readonly version: number;
+  /** When it is gone, in milliseconds since 1970. null: it stays. */
+  readonly expiresAt: number | null;
+}
+
+export interface StoreEntry<T = any> extends StoreDocument<T> {
+  readonly key: string;
+}
+
+export interface CollectionReader<T> {
+  readonly name: string;
+  /** @param key at most 1,024 bytes of UTF-8; any characters. @returns null: there is none */
+  get(key: string): Promise<StoreDocument<T> | null>;
+  /** @param keys at most 1,000. @returns in the same order */
+  getMany(keys: readonly string[]): Promise<(StoreDocument<T> | null)[]>;
+  /** Documents in the order of their keys (by their UTF-8 bytes). Next page: `after` the last key. */
+  list(options?: ListOptions): Promise<StoreEntry<T>[]>;
+  /**
+   * Documents by an index, in the order null, false, true, numbers, strings, then by key. Next page: `after` the last
+   * entry.
+   *
+   * @param index one of the collection's `indexes`: a field, "user" or "address.city"
+   * @throws StoreError INDEX_MISSING
+   */
+  find(index: string, options?: FindOptions): Promise<StoreEntry<T>[]>;
+}
+
+export interface ListOptions {
+  /** Only keys that begin with it. */
+  readonly prefix?: string;
+  /** Only keys behind this one, in the order of the list. */
+  readonly after?: string;
+  /** 1 to 1,000, default 100. A page also ends behind 4 MB of values. */
+  readonly limit?: number;
+  /** Default false. */
+  readonly reverse?: boolean;
+}
+
+export interface FindOptions {
+  /** The field has this value. Without it, and without `from` and `to`: every document that has the field. */
+  readonly equals?: IndexValue;
+  /** The lowest value. */
+  readonly from?: IndexValue;
+  /** The highest value, included. */
+  readonly to?: IndexValue;
+  /** The last entry of the page before. */
+  readonly after?: StoreEntry;
+  /** 1 to 1,000, default 100. A page also ends behind 4 MB of values. */
+  readonly limit?: number;
+  /** Default false. */
+  readonly reverse?: boolean;
+}
+
+/** What an index holds. A field with another value, or without one, is not in it. */
+export type IndexValue = null | boolean | number | string;
+
+export interface SetOptions extends WriteOptions {
+  /** The document is gone after so many milliseconds. Default: it stays. "keep": as the document before had it. */
+  readonly ttlMs?: number | "keep";
+}
+
+export interface WriteOptions {
+  /** Only if the document has this version; 0: only if there is none. @throws StoreError CONFLICT */
+  readonly ifVersion?: number;
+}
+
+/** Writes of one collection. In a transaction they resolve at once, with version 0 (it is known at the commit). */
+export interface TransactionCollection<T> extends CollectionReader<T> {
+  /** @returns the version. @throws StoreError CONFLICT, TOO_LARGE, INVALID_VALUE (it is not JSON) */
+  set(key: string, value: T, options?: SetOptions): Promise<number>;
+  /** Merges an object into the document (RFC 7396); a missing document is an empty object. @returns the document after it */
+  patch(key: string, patch: unknown, options?: SetOptions): Promise<StoreDocument<T>>;
+  /** @returns whether there was one */
+  delete(key: string, options?: WriteOptions): Promise<boolean>;
+  /**
+   * Adds to a number. A missing document or field is 0.
+   *
+   * @param by    default 1
+   * @param options `field`: of an object, "wins" or "total.wins"
+   * @returns the number after it. @throws StoreError NOT_A_NUMBER
+   */
+  increment(key: string, by?: number, options?: SetOptions & { readonly field?: string }): Promise<number>;
+  /** Changes only when the document is gone. @param ttlMs null: it stays. @returns whether there is a document */
+  expire(key: string, ttlMs: number | null, options?: WriteOptions): Promise<boolean>;
+}
+
+export interface Collection<T> extends TransactionCollection<T> {
+  /** All of these or none. @returns a version for each; 0 where there was nothing to delete */
+  batch(writes: readonly BatchWrite<T>[]): Promise<number[]>;
+  /**
+   * Changes of documents from now on, or from behind a version. It ends when another version of the module serves, or by
+   * `return` (`break` in a `for await`). It fails with StoreError GONE if changes behind `after` are not kept any more, or
+   * if the reader is too slow: read the documents again then.
+   */
+  watch(options?: WatchOptions): StoreWatch<T>;
+}
+
+export type BatchWrite<T = any> =
+  | ({ readonly set: string; readonly value: T } & SetOptions)
+  | ({ readonly patch: string; readonly value: unknown } & SetOptions)
+  | ({ readonly delete: string } & WriteOptions)
+  | ({ readonly increment: string; readonly by?: number; readonly field?: string } & SetOptions);
+
+export interface WatchOptions {
+  /** Only this key. */
+  readonly key?: string;
+  readonly prefix?: string;
+  /** A version: changes behind it first. Default: changes from now on. */
+  readonly after?: number;
+}
+
+export interface StoreWatch<T> extends AsyncIterableIterator<StoreChange<T>> {
+  /** The store's version when the watch began: a document read from now on has all changes up to it. */
+  readonly ready: Promise<number>;
+}
+
+export interface StoreChange<T = any> {
+  readonly collection: string;
+  readonly key: string;
+  readonly kind: "set" | "delete" | "expire";
+  /** null for "delete" and "expire". */
+  readonly value: T | null;
+  /** That of the change: the document's, if there is one. */
+  readonly version: number;
+}
+
+/**
+ * The failure of the store: CONFLICT, TOO_LARGE, INVALID_KEY, INVALID_NAME, INVALID_VALUE, NOT_A_NUMBER, INDEX_MISSING,
+ * UNSUPPORTED, GONE, TIMEOUT, CANCELLED, BUSY (too much waits), FULL (no space on the disk), READ_ONLY, UNAVAILABLE (the
+ * database cannot be reached) or FAILED. Nothing was written, but for UNKNOWN: the connection was lost while the commit
+ * was under way.
+ */
+export class StoreError extends Error {
+  constructor(code: string, message: string);
+  readonly code: string;
+}
+
 export interface ModuleContext<State = unknown, Config = Settings> {
   /** The module's name, as in RELOAD name. */
   readonly name: string;
@@ -753,6 +934,8 @@ export interface ModuleContext<State = unknown, Config = Settings> {
   readonly access: ModuleAccess;
   /** Events of all modules: `context.events.emit("user.created", { id: 7 })`. */
   readonly events: ModuleEvents;
+  /** The store that all modules share: collections of JSON documents, on the database that hrmr.json names. */
+  readonly store: Store;
   /**
    * Sends to every WebSocket of this module that is subscribed to the topic. On the main thread only.
    *

@@ -1,0 +1,77 @@
+/**
+ * A database under the store: documents, entries of indexes and the log of changes, each ordered by its bytes. One
+ * process writes to "sqlite" and "json"; to "postgres" and "mysql", each. What a commit does is decided in plan.ts.
+ */
+import type {
+  Awaitable,
+  Commit,
+  CommitResult,
+  IndexRange,
+  KeyRange,
+  Page,
+  SqlStatement,
+  StoredChange,
+  StoredDocument,
+  StoredEntry,
+} from "../module/store/port";
+import type { PlanLimits } from "./plan";
+
+export interface BackendOptions {
+  readonly limits: PlanLimits;
+  /** "full": a commit is on the disk when it is answered. "relaxed": the database writes when it sees fit. */
+  readonly durability: "full" | "relaxed";
+  /** The store's clock, in milliseconds since 1970. It never goes back. */
+  readonly now: () => number;
+  /** Changes that are kept for watches. */
+  readonly keptChanges: number;
+  /** The indexes of a collection, as the modules declare them. */
+  readonly indexesOf: (collection: string) => readonly string[];
+  /** Changes of others than this backend's commits (another process, another machine), in order. */
+  readonly onForeignChanges: (changes: readonly StoredChange[]) => void;
+}
+
+/** Of one commit in a batch. */
+export interface Committed {
+  readonly result: CommitResult;
+  /** In the order of their versions. Empty if it was refused. */
+  readonly changes: readonly StoredChange[];
+}
+
+/**
+ * All methods throw, or reject with, StoreError: UNAVAILABLE, FULL, READ_ONLY, BUSY, UNKNOWN, FAILED. Documents whose time
+ * is over are never returned. A backend of the same thread answers at once.
+ */
+export interface Backend {
+  readonly kind: "sqlite" | "json" | "postgres" | "mysql";
+  /**
+   * Opens or makes the database.
+   *
+   * @returns the version of the newest change. @throws StoreError NEWER_SCHEMA, NOT_A_STORE, or as above
+   */
+  open(): Awaitable<number>;
+  get(collection: string, keys: readonly string[]): Awaitable<readonly (StoredDocument | null)[]>;
+  list(collection: string, range: KeyRange): Awaitable<Page>;
+  find(collection: string, range: IndexRange): Awaitable<Page>;
+  /**
+   * Runs commits in their order as one transaction of the database; each sees those before it. Durable when it answers.
+   *
+   * @returns one for each. If it throws, none was done, but for UNKNOWN
+   */
+  commit(commits: readonly Commit[]): Awaitable<readonly Committed[]>;
+  /**
+   * Changes behind a version, in order.
+   *
+   * @returns null: some of them are not kept any more
+   */
+  changesAfter(version: number, limit: number): Awaitable<readonly StoredChange[] | null>;
+  /** @returns documents whose time is over, for the sweep */
+  expired(limit: number): Awaitable<readonly (StoredEntry & { readonly collection: string })[]>;
+  /** Makes the entries of an index that a module declares anew, a part at a time. @returns whether it is complete */
+  buildIndex(collection: string, index: string): Awaitable<boolean>;
+  /** Removes the entries of an index that no module declares any more. */
+  dropIndex(collection: string, index: string): Awaitable<void>;
+  collections(): Awaitable<readonly { readonly name: string; readonly documents: number }[]>;
+  /** @throws StoreError UNSUPPORTED */
+  sql(statement: SqlStatement): Awaitable<readonly Record<string, unknown>[]>;
+  close(): Awaitable<void>;
+}

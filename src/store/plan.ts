@@ -1,0 +1,336 @@
+/**
+ * What a commit does to the documents: decided without a database, a socket or a clock, so that every backend has the
+ * same semantics. A backend reads the documents that a commit names, asks here, and writes what it is told. Pure.
+ */
+import { indexEntry } from "../module/store/index-key";
+import type {
+  Check,
+  Commit,
+  CommitResult,
+  Mutated,
+  Mutation,
+  StoredChange,
+  StoredDocument,
+} from "../module/store/port";
+import { mergePatch } from "./merge-patch";
+
+/** The store as a commit finds it. */
+export interface Found {
+  /** As it lies there, whether its time is over or not. */
+  read(collection: string, key: string): StoredDocument | null;
+  /** Whether no key of the range has changed since its version. */
+  isUnchanged(check: Extract<Check, { kind: "range" }>): boolean;
+  /** The indexes of a collection. */
+  indexesOf(collection: string): readonly string[];
+  /** By the store's clock, in milliseconds since 1970. */
+  readonly now: number;
+  /** Of the newest change. */
+  readonly lastVersion: number;
+  readonly limits: PlanLimits;
+}
+
+export interface PlanLimits {
+  /** Of one document's JSON, in UTF-8 bytes. */
+  readonly maxValueBytes: number;
+  /** Objects and lists within each other. */
+  readonly maxDepth: number;
+}
+
+/** One document that changes, at most once in a commit. */
+export interface DocumentWrite {
+  readonly collection: string;
+  readonly key: string;
+  /** null: delete it. */
+  readonly after: StoredDocument | null;
+  /** The row is there already: update it. */
+  readonly isThere: boolean;
+  /** Entries of its indexes to remove and to add. */
+  readonly removed: readonly IndexEntry[];
+  readonly added: readonly IndexEntry[];
+}
+
+export interface IndexEntry {
+  readonly index: string;
+  readonly value: string;
+}
+
+export type Plan =
+  | {
+      readonly result: Extract<CommitResult, { ok: true }>;
+      readonly writes: readonly DocumentWrite[];
+      /** In the order of their versions. */
+      readonly changes: readonly StoredChange[];
+      readonly lastVersion: number;
+    }
+  | { readonly result: Extract<CommitResult, { ok: false }> };
+
+/** A document during the commit. */
+interface Draft {
+  readonly collection: string;
+  readonly key: string;
+  /** As it lies in the store. */
+  readonly row: StoredDocument | null;
+  /** As the next mutation sees it. */
+  now: StoredDocument | null;
+  isChanged: boolean;
+}
+
+/** A mutation that cannot be done, so that the whole commit is not. */
+class Refused extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export function planCommit(commit: Commit, found: Found): Plan {
+  const broken = commit.checks.find((check) => !holds(check, found));
+  if (broken !== undefined) return refusal("CONFLICT", conflictText(broken), -1);
+  const drafts = new Map<string, Draft>();
+  const mutated: Mutated[] = [];
+  let version = found.lastVersion;
+  for (const [at, mutation] of commit.mutations.entries()) {
+    const draft = draftOf(drafts, mutation, found);
+    try {
+      const done = mutate(draft, mutation, version + 1, found);
+      version = Math.max(version, done.version);
+      mutated.push(done);
+    } catch (error) {
+      if (error instanceof Refused) return refusal(error.code, error.message, at);
+      throw error;
+    }
+  }
+  const changed = [...drafts.values()].filter((draft) => draft.isChanged);
+  const changes = changed.map(changeOf).sort((a, b) => a.version - b.version);
+  const writes = changed
+    .filter(({ row, now }) => row !== null || now?.text != null)
+    .map((draft) => writeOf(draft, found));
+  return { result: { ok: true, mutated }, writes, changes, lastVersion: version };
+}
+
+function refusal(code: string, message: string, at: number): Plan {
+  return { result: { ok: false, code, message, at } };
+}
+
+function holds(check: Check, found: Found): boolean {
+  if (check.kind === "range") return found.isUnchanged(check);
+  return (liveAt(found.read(check.collection, check.key), found.now)?.version ?? 0) === check.version;
+}
+
+/** @returns null: there is none, or its time is over */
+export function liveAt(document: StoredDocument | null, now: number): StoredDocument | null {
+  return document === null || (document.expiresAt !== null && document.expiresAt <= now) ? null : document;
+}
+
+function conflictText(check: Check): string {
+  return check.kind === "key"
+    ? `"${check.key}" of ${check.collection} has changed since it was read`
+    : `documents of ${check.collection} have changed since they were read`;
+}
+
+function draftOf(drafts: Map<string, Draft>, { collection, key }: Mutation, found: Found): Draft {
+  // No name of a collection has a NUL.
+  const id = `${collection}\0${key}`;
+  const known = drafts.get(id);
+  if (known !== undefined) return known;
+  const row = found.read(collection, key);
+  const draft = { collection, key, row, now: liveAt(row, found.now), isChanged: false };
+  drafts.set(id, draft);
+  return draft;
+}
+
+function mutate(draft: Draft, mutation: Mutation, version: number, found: Found): Mutated {
+  mustHaveVersion(draft, mutation.ifVersion);
+  switch (mutation.kind) {
+    case "set":
+      return write(draft, mutation.text, expiryOf(draft, mutation.expiresAt), version, found, null);
+    case "patch":
+      return patched(draft, mutation, version, found);
+    case "increment":
+      return incremented(draft, mutation, version, found);
+    case "expire":
+      if (draft.now === null) return UNCHANGED;
+      return write(draft, draft.now.text, mutation.expiresAt, version, found, null);
+    case "delete":
+      if (draft.now === null) return UNCHANGED;
+      draft.now = null;
+      draft.isChanged = true;
+      deletedAt.set(draft, version);
+      return { version, text: null, number: null };
+  }
+}
+
+const UNCHANGED: Mutated = { version: 0, text: null, number: null };
+/** The versions of deletions, which no document carries. */
+const deletedAt = new WeakMap<Draft, number>();
+
+function mustHaveVersion({ collection, key, now }: Draft, ifVersion: number | null): void {
+  const version = now?.version ?? 0;
+  if (ifVersion === null || ifVersion === version) return;
+  throw new Refused(
+    "CONFLICT",
+    version === 0
+      ? `there is no "${key}" in ${collection}; version ${ifVersion} was expected`
+      : `"${key}" of ${collection} has version ${version}; ${ifVersion === 0 ? "no document" : `version ${ifVersion}`} was expected`,
+  );
+}
+
+function expiryOf({ now }: Draft, expiresAt: number | null | "keep"): number | null {
+  return expiresAt === "keep" ? (now?.expiresAt ?? null) : expiresAt;
+}
+
+function write(
+  draft: Draft,
+  text: string,
+  expiresAt: number | null,
+  version: number,
+  { limits }: Found,
+  number: number | null,
+): Mutated {
+  mustFit(draft, text, limits);
+  draft.now = { text, version, expiresAt };
+  draft.isChanged = true;
+  return { version, text: null, number };
+}
+
+function patched(
+  draft: Draft,
+  { text, expiresAt }: Extract<Mutation, { kind: "patch" }>,
+  version: number,
+  found: Found,
+): Mutated {
+  // What is parsed must be bounded before, not after.
+  mustFit(draft, text, found.limits);
+  const merged = JSON.stringify(mergePatch(draft.now === null ? {} : JSON.parse(draft.now.text), JSON.parse(text)));
+  const done = write(draft, merged, expiryOf(draft, expiresAt), version, found, null);
+  return { ...done, text: merged };
+}
+
+function incremented(
+  draft: Draft,
+  { by, field, expiresAt }: Extract<Mutation, { kind: "increment" }>,
+  version: number,
+  found: Found,
+): Mutated {
+  const before: unknown = draft.now === null ? undefined : JSON.parse(draft.now.text);
+  const { value, number } = added(before, field, by, draft);
+  const text = JSON.stringify(value);
+  return { ...write(draft, text, expiryOf(draft, expiresAt), version, found, number), text };
+}
+
+/** @param before undefined: there is no document */
+function added(before: unknown, field: string | null, by: number, draft: Draft): { value: unknown; number: number } {
+  if (field === null) {
+    const number = sum(before, by, draft, null);
+    return { value: number, number };
+  }
+  const names = field.split(".");
+  const at = names.reduce<unknown>((value, name) => valueOf(value, name, draft, field), before ?? {});
+  const number = sum(at, by, draft, field);
+  const patch = names.reduceRight<unknown>((value, name) => Object.fromEntries([[name, value]]), number);
+  return { value: mergePatch(before ?? {}, patch), number };
+}
+
+function valueOf(value: unknown, name: string, draft: Draft, field: string): unknown {
+  if (value === undefined) return undefined;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw noNumber(draft, field);
+  return Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
+}
+
+function sum(value: unknown, by: number, draft: Draft, field: string | null): number {
+  if (value !== undefined && typeof value !== "number") throw noNumber(draft, field);
+  const number = (value ?? 0) + by;
+  if (Number.isFinite(number)) return number;
+  throw new Refused("NOT_A_NUMBER", `${numberName(draft, field)} plus ${by} is too large for a number`);
+}
+
+function noNumber(draft: Draft, field: string | null): Refused {
+  return new Refused("NOT_A_NUMBER", `${numberName(draft, field)} is not a number`);
+}
+
+function numberName({ collection, key }: Draft, field: string | null): string {
+  return field === null ? `"${key}" of ${collection}` : `"${field}" in "${key}" of ${collection}`;
+}
+
+function mustFit({ collection, key }: Draft, text: string, { maxValueBytes, maxDepth }: PlanLimits): void {
+  // Each letter has 1 to 3 bytes.
+  if (text.length * 3 > maxValueBytes) {
+    const bytes = Buffer.byteLength(text);
+    if (bytes > maxValueBytes)
+      throw new Refused(
+        "TOO_LARGE",
+        `the document "${key}" of ${collection} has ${bytes} bytes; at most ${maxValueBytes} are possible`,
+      );
+  }
+  if (text.length > maxDepth && depthOf(text) > maxDepth)
+    throw new Refused("TOO_LARGE", `the document "${key}" of ${collection} is nested more than ${maxDepth} deep`);
+}
+
+/** How deep objects and lists are nested in JSON. */
+function depthOf(json: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (let at = 0; at < json.length; at++) {
+    const letter = json.charCodeAt(at);
+    if (letter === QUOTE) at = endOfString(json, at + 1);
+    else if (letter === OPEN_BRACE || letter === OPEN_BRACKET) deepest = Math.max(deepest, ++depth);
+    else if (letter === CLOSE_BRACE || letter === CLOSE_BRACKET) depth--;
+  }
+  return deepest;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
+/** @param from behind the opening quote. @returns the place of the closing one */
+function endOfString(json: string, from: number): number {
+  for (let at = json.indexOf('"', from); at !== -1; at = json.indexOf('"', at + 1)) {
+    let first = at;
+    while (json.charCodeAt(first - 1) === BACKSLASH) first--;
+    if ((at - first) % 2 === 0) return at;
+  }
+  return json.length;
+}
+
+function changeOf(draft: Draft): StoredChange {
+  const { collection, key, now } = draft;
+  if (now === null) return { version: deletedAt.get(draft) ?? 0, collection, key, kind: "delete", text: null };
+  return { version: now.version, collection, key, kind: "set", text: now.text };
+}
+
+function writeOf({ collection, key, row, now }: Draft, found: Found): DocumentWrite {
+  const indexes = found.indexesOf(collection);
+  const before = entriesOf(row, indexes);
+  const after = entriesOf(now, indexes);
+  const same = new Set(before.filter((entry) => after.some((other) => isSame(entry, other))).map(({ index }) => index));
+  return {
+    collection,
+    key,
+    after: now,
+    isThere: row !== null,
+    removed: before.filter(({ index }) => !same.has(index)),
+    added: after.filter(({ index }) => !same.has(index)),
+  };
+}
+
+function isSame(a: IndexEntry, b: IndexEntry): boolean {
+  return a.index === b.index && a.value === b.value;
+}
+
+const NO_ENTRIES: readonly IndexEntry[] = [];
+
+/** The entries of a document in the indexes of its collection. */
+export function entriesOf(document: StoredDocument | null, indexes: readonly string[]): readonly IndexEntry[] {
+  if (document === null || indexes.length === 0) return NO_ENTRIES;
+  const value: unknown = JSON.parse(document.text);
+  return indexes.flatMap((index) => {
+    const entry = indexEntry(value, index);
+    return entry === null ? [] : [{ index, value: entry }];
+  });
+}
