@@ -182,6 +182,9 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 export const LOG_FORMATS = ["text", "json"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
+/** What an answered write of the store survives. */
+export const DURABILITIES = ["full", "relaxed"] as const;
+
 /** When a new log file is begun, besides at `maxFileBytes`. */
 export const LOG_ROTATIONS = ["never", "hourly", "daily"] as const;
 export type LogRotation = (typeof LOG_ROTATIONS)[number];
@@ -240,6 +243,19 @@ export const DEFAULT_SCHEDULE = {
   /** For cron lines without a time zone of their own: an IANA name. null: the system's. */
   timeZone: null as string | null,
 };
+
+/** The store that all modules share (`context.store`). */
+export const DEFAULT_STORE = {
+  /** The database: sqlite://PATH. null: hub.sqlite in the data folder. */
+  url: null as string | null,
+  /** "full": an answered write survives a power failure. "relaxed": it survives a crash of the server. */
+  durability: "full" as (typeof DURABILITIES)[number],
+  /** Of one document's JSON. In bytes. */
+  maxValueBytes: 1_048_576,
+  /** Changes that are kept for watches. */
+  keptChanges: 100_000,
+};
+export type StoreOptions = typeof DEFAULT_STORE;
 
 /** How many versions of modules are kept, and when a failing version is rolled back. */
 export const DEFAULT_VERSIONS = {
@@ -327,6 +343,7 @@ const DEFAULT_OPTIONS = {
   tls: DEFAULT_TLS,
   access: DEFAULT_ACCESS,
   schedule: DEFAULT_SCHEDULE,
+  store: DEFAULT_STORE,
   http: DEFAULT_HTTP,
   http2: DEFAULT_HTTP2,
   versions: DEFAULT_VERSIONS,

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { bareSchema, fieldsOf, valueFacts } from "./schema/key-list";
 import { isGroup } from "./quoted";
+import { absoluteStoreUrl } from "./store-url";
 import type { Schema } from "./schema/parts";
 import type * as z from "zod/mini";
 
@@ -11,8 +12,11 @@ import type * as z from "zod/mini";
  * @returns a copy; values that do not fit the schema are unchanged in it
  */
 export function withAbsolutePaths(value: unknown, schema: Schema, folder: string): unknown {
-  if (typeof value === "string" && value !== "")
-    return valueFacts(schema).isPath === true ? resolve(folder, value) : value;
+  if (typeof value === "string" && value !== "") {
+    const { isPath, isStoreUrl } = valueFacts(schema);
+    if (isStoreUrl === true) return absoluteStoreUrl(value, folder);
+    return isPath === true ? resolve(folder, value) : value;
+  }
   const bare = bareSchema(schema);
   if (Array.isArray(value) && bare.type === "array") {
     const element = (bare as z.ZodMiniArray)._zod.def.element as Schema;

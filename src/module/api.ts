@@ -1,6 +1,7 @@
 /** The run-time side of `import ... from "hrmr"`. */
 import { matchesTopic, patternMistake, topicMistake } from "./event/topics";
 import { ServiceError } from "./service/error";
+import { StoreError } from "./store/error";
 import { nativeModule } from "./c/native";
 
 /** A framing function's answer while later bytes could still change it. */
@@ -9,6 +10,7 @@ const NEED_MORE = -1;
 const exports = {
   NEED_MORE,
   ServiceError,
+  StoreError,
   matchesTopic(pattern: string, topic: string): boolean {
     return patternMistake(pattern) === null && topicMistake(topic) === null && matchesTopic(pattern, topic);
   },

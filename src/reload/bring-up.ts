@@ -59,6 +59,7 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
   entry.hadTools = previous.hasTools;
   serveWithout(run);
   registry.options.events?.follow(registry.entries.values());
+  registry.options.store?.follow(registry.entries.values());
   const handoff = previous.needsMain ? await handoffOf(previous, notes) : undefined;
   candidate.replaced = { generation: previous, handoff };
   registry.lives.leave(new Map([[previous, "replaced"]]));
@@ -167,6 +168,7 @@ async function bringBack(run: Run, { entry }: Candidate, replaced: NonNullable<C
     entry.unavailable = [];
     run.plan = null;
     registry.options.events?.follow(registry.entries.values());
+    registry.options.store?.follow(registry.entries.values());
     registry.lives.swapped(() => false);
   } catch (error) {
     const log = registry.options.log.withFields({ module: entry.name, generation: previous.number, error });

@@ -16,6 +16,7 @@ import type { LeftBehind } from "../module/graph/leaks";
 import type { RemoteShape } from "../module/graph/remote";
 import type { RoutingParts } from "./plan";
 import type { EventHub } from "../module/event/events";
+import type { StorePort } from "../module/store/port";
 import type { ServiceCalls } from "../module/service/calls";
 import type { SharedStore } from "../module/graph/shared";
 
@@ -79,6 +80,12 @@ interface EventWiring extends EventHub {
   follow(modules: Iterable<Pick<ModuleEntry, "name" | "live">>): void;
 }
 
+/** The store of the modules, which follows each swap. */
+interface StoreWiring extends StorePort {
+  /** @param modules all that serve, or are being replaced (`live` is null). Call it in the turn of the swap */
+  follow(modules: Iterable<Pick<ModuleEntry, "name" | "live">>): void;
+}
+
 /** The settings are those at the start. */
 export interface RegistryOptions extends LoadSettings {
   modulesDir: string;
@@ -102,6 +109,8 @@ export interface RegistryOptions extends LoadSettings {
   access?: ModuleAccess;
   /** Carries the modules' events. Default: there are none. */
   events?: EventWiring;
+  /** Carries the modules' use of the store. Default: there is none. */
+  store?: StoreWiring;
   /** Hears of each swap. Default: nobody does. */
   schedule?: { swapped(): void };
   /** Where the modules' routes go. */

@@ -252,6 +252,7 @@ async function loadHere(registry: ModuleSet, spec: Generation["spec"]): Promise<
     publish: options.publish,
     services: options.services,
     events: options.events,
+    store: options.store,
     access: options.access,
     shared: registry.shared,
     host: "main",

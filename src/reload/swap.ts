@@ -41,6 +41,7 @@ export function commit(run: Run): void {
     if (entry !== undefined) Object.assign(entry, { error: text, lacks });
   }
   registry.options.events?.follow(registry.entries.values());
+  registry.options.store?.follow(registry.entries.values());
   run.retriedStarts = registry.lives.swapped((name) => isAsked(run, name));
   registry.options.schedule?.swapped();
   registry.options.routing.tools.swapped();

@@ -6,6 +6,7 @@ import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import type { Hosts } from "../host/hosts";
 import { EventBus } from "../hub/events/bus";
+import { StoreEngine } from "../store/engine";
 import type { TaskOutcome } from "../hub/schedule/outcome";
 import type { Schedule } from "../hub/schedule/schedule";
 import { Hub } from "../hub/services";
@@ -198,6 +199,7 @@ class HrmrServer implements RunningServer {
   readonly #clients: Clients;
   readonly #hub: Hub;
   readonly #events: EventBus;
+  readonly #store: StoreEngine;
   readonly #procedures: Procedures;
   readonly #schedule: Schedule;
   readonly #endpoints: Endpoints;
@@ -243,6 +245,7 @@ class HrmrServer implements RunningServer {
       background: this.#background,
       tellOthers: (events) => start.uplink.events(events),
     });
+    this.#store = new StoreEngine({ settings: () => options.store, dataDir: folders.dataDir, log });
     this.#procedures = new Procedures({
       services: (name) => this.#registry?.entries.get(name)?.live?.services,
       modules: () => namesWithServices(this.#registry),
@@ -384,6 +387,7 @@ class HrmrServer implements RunningServer {
       background: this.#background,
       services: this.#hub,
       events: this.#events,
+      store: this.#store,
       schedule: this.#schedule,
       publish: (...message) => sockets.publish(...message),
       access: openModuleAccess(this.#access.control, options.http),
@@ -500,6 +504,7 @@ class HrmrServer implements RunningServer {
     }
     this.#watchdog.configure();
     this.#clients.reconfigured();
+    this.#store.reconfigured();
     this.#schedule.swapped();
     return { verdict, certificates, token };
   }
@@ -519,6 +524,7 @@ class HrmrServer implements RunningServer {
     await this.#registry?.close();
     this.#events.flush();
     await this.#hosts.close();
+    await this.#store.close();
     this.#probe.close();
     this.#watchdog.close();
     this.#clients.close();

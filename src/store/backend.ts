@@ -22,6 +22,8 @@ export interface BackendOptions {
   readonly durability: "full" | "relaxed";
   /** The store's clock, in milliseconds since 1970. It never goes back. */
   readonly now: () => number;
+  /** The clock was at this moment when the database was last written: it must not be behind it. */
+  readonly raiseClock: (moment: number) => void;
   /** Changes that are kept for watches. */
   readonly keptChanges: number;
   /** The indexes of a collection, as the modules declare them. */
@@ -35,6 +37,19 @@ export interface Committed {
   readonly result: CommitResult;
   /** In the order of their versions. Empty if it was refused. */
   readonly changes: readonly StoredChange[];
+}
+
+/**
+ * A batch under way, of a backend of the same thread: one transaction of the database, made step by step. The backend's
+ * reads see it.
+ */
+export interface Batch {
+  /** Runs one more commit. @throws StoreError: the batch must be rolled back */
+  apply(commit: Commit): Committed;
+  /** Durable when it returns. @throws StoreError: none of it was done */
+  commit(): void;
+  /** Never throws. */
+  rollback(): void;
 }
 
 /**
@@ -58,6 +73,13 @@ export interface Backend {
    * @returns one for each. If it throws, none was done, but for UNKNOWN
    */
   commit(commits: readonly Commit[]): Awaitable<readonly Committed[]>;
+  /**
+   * Begins a batch, of which there is at most one. Only "sqlite" and "json" have it, and their `get`, `list` and `find`
+   * answer at once.
+   */
+  begin?(): Batch;
+  /** Tells `onForeignChanges` of writes that another process has made since. Only "sqlite" needs to be asked. */
+  look?(): void;
   /**
    * Changes behind a version, in order.
    *

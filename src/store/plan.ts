@@ -2,17 +2,19 @@
  * What a commit does to the documents: decided without a database, a socket or a clock, so that every backend has the
  * same semantics. A backend reads the documents that a commit names, asks here, and writes what it is told. Pure.
  */
+import { added, NotANumber } from "../module/store/addition";
 import { indexEntry } from "../module/store/index-key";
+import { mergePatch } from "../module/store/merge-patch";
 import type {
   Check,
   Commit,
   CommitResult,
   Mutated,
   Mutation,
+  NewExpiry,
   StoredChange,
   StoredDocument,
 } from "../module/store/port";
-import { mergePatch } from "./merge-patch";
 
 /** The store as a commit finds it. */
 export interface Found {
@@ -145,24 +147,24 @@ function mutate(draft: Draft, mutation: Mutation, version: number, found: Found)
   mustHaveVersion(draft, mutation.ifVersion);
   switch (mutation.kind) {
     case "set":
-      return write(draft, mutation.text, expiryOf(draft, mutation.expiresAt), version, found, null);
+      return write(draft, mutation.text, expiryOf(draft, mutation.expiresAt, found), version, found, null);
     case "patch":
       return patched(draft, mutation, version, found);
     case "increment":
       return incremented(draft, mutation, version, found);
     case "expire":
       if (draft.now === null) return UNCHANGED;
-      return write(draft, draft.now.text, mutation.expiresAt, version, found, null);
+      return write(draft, draft.now.text, expiryOf(draft, mutation.expiresAt, found), version, found, null);
     case "delete":
       if (draft.now === null) return UNCHANGED;
       draft.now = null;
       draft.isChanged = true;
       deletedAt.set(draft, version);
-      return { version, text: null, number: null };
+      return { version, text: null, number: null, expiresAt: null };
   }
 }
 
-const UNCHANGED: Mutated = { version: 0, text: null, number: null };
+const UNCHANGED: Mutated = { version: 0, text: null, number: null, expiresAt: null };
 /** The versions of deletions, which no document carries. */
 const deletedAt = new WeakMap<Draft, number>();
 
@@ -177,8 +179,9 @@ function mustHaveVersion({ collection, key, now }: Draft, ifVersion: number | nu
   );
 }
 
-function expiryOf({ now }: Draft, expiresAt: number | null | "keep"): number | null {
-  return expiresAt === "keep" ? (now?.expiresAt ?? null) : expiresAt;
+function expiryOf({ now }: Draft, expiresAt: NewExpiry, found: Found): number | null {
+  if (expiresAt === "keep") return now?.expiresAt ?? null;
+  return expiresAt === null || typeof expiresAt === "number" ? expiresAt : found.now + expiresAt.inMs;
 }
 
 function write(
@@ -192,7 +195,7 @@ function write(
   mustFit(draft, text, limits);
   draft.now = { text, version, expiresAt };
   draft.isChanged = true;
-  return { version, text: null, number };
+  return { version, text: null, number, expiresAt };
 }
 
 function patched(
@@ -204,7 +207,7 @@ function patched(
   // What is parsed must be bounded before, not after.
   mustFit(draft, text, found.limits);
   const merged = JSON.stringify(mergePatch(draft.now === null ? {} : JSON.parse(draft.now.text), JSON.parse(text)));
-  const done = write(draft, merged, expiryOf(draft, expiresAt), version, found, null);
+  const done = write(draft, merged, expiryOf(draft, expiresAt, found), version, found, null);
   return { ...done, text: merged };
 }
 
@@ -215,43 +218,18 @@ function incremented(
   found: Found,
 ): Mutated {
   const before: unknown = draft.now === null ? undefined : JSON.parse(draft.now.text);
-  const { value, number } = added(before, field, by, draft);
+  const { value, number } = addedTo(draft, before, field, by);
   const text = JSON.stringify(value);
-  return { ...write(draft, text, expiryOf(draft, expiresAt), version, found, number), text };
+  return { ...write(draft, text, expiryOf(draft, expiresAt, found), version, found, number), text };
 }
 
-/** @param before undefined: there is no document */
-function added(before: unknown, field: string | null, by: number, draft: Draft): { value: unknown; number: number } {
-  if (field === null) {
-    const number = sum(before, by, draft, null);
-    return { value: number, number };
+function addedTo({ collection, key }: Draft, before: unknown, field: string | null, by: number) {
+  try {
+    return added(before, { collection, key, field, by });
+  } catch (error) {
+    if (error instanceof NotANumber) throw new Refused("NOT_A_NUMBER", error.message);
+    throw error;
   }
-  const names = field.split(".");
-  const at = names.reduce<unknown>((value, name) => valueOf(value, name, draft, field), before ?? {});
-  const number = sum(at, by, draft, field);
-  const patch = names.reduceRight<unknown>((value, name) => Object.fromEntries([[name, value]]), number);
-  return { value: mergePatch(before ?? {}, patch), number };
-}
-
-function valueOf(value: unknown, name: string, draft: Draft, field: string): unknown {
-  if (value === undefined) return undefined;
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw noNumber(draft, field);
-  return Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
-}
-
-function sum(value: unknown, by: number, draft: Draft, field: string | null): number {
-  if (value !== undefined && typeof value !== "number") throw noNumber(draft, field);
-  const number = (value ?? 0) + by;
-  if (Number.isFinite(number)) return number;
-  throw new Refused("NOT_A_NUMBER", `${numberName(draft, field)} plus ${by} is too large for a number`);
-}
-
-function noNumber(draft: Draft, field: string | null): Refused {
-  return new Refused("NOT_A_NUMBER", `${numberName(draft, field)} is not a number`);
-}
-
-function numberName({ collection, key }: Draft, field: string | null): string {
-  return field === null ? `"${key}" of ${collection}` : `"${field}" in "${key}" of ${collection}`;
 }
 
 function mustFit({ collection, key }: Draft, text: string, { maxValueBytes, maxDepth }: PlanLimits): void {

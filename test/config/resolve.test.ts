@@ -103,6 +103,7 @@ describe("the environment", () => {
       if (name === "control.listen") return "tcp://a:1";
       if (name === "access.required") return "true";
       if (name === "schedule.timeZone") return "Europe/Berlin";
+      if (name === "store.url") return "sqlite:///some/path";
       if (name === "versions.maxErrorShare") return "0.25";
       if (typeof initial === "boolean") return String(!initial);
       if (typeof initial === "number") return String(initial + 1);

@@ -134,6 +134,7 @@ export function applyOptions(options: Options, next: Options): void {
   Object.assign(options.timeouts, next.timeouts);
   Object.assign(options.access, next.access);
   Object.assign(options.schedule, next.schedule);
+  Object.assign(options.store, next.store);
   Object.assign(options.http, next.http);
   Object.assign(options.log, next.log);
   Object.assign(options.tls, next.tls);

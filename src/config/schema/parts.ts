@@ -3,6 +3,7 @@
  */
 import * as z from "zod/mini";
 import { isServerName, LISTEN_FORMS, parseListen } from "../listen";
+import { parseStoreUrl, STORE_FORMS } from "../store-url";
 import type { Range } from "./ranges";
 
 export type Schema = z.ZodMiniType;
@@ -13,6 +14,8 @@ export interface ValueFacts {
   takes: string;
   /** It is made absolute: relative to the file's folder, or to the working directory for a flag or a variable. */
   isPath?: boolean;
+  /** It is the URL of a store: a path in it is made absolute. */
+  isStoreUrl?: boolean;
 }
 
 /** The facts about a key, or a group of keys. */
@@ -58,6 +61,8 @@ export const CONTROL_URL_OR_NULL = value(
   z.nullable(z.string().check(z.refine((item: string) => /^(?:tcp|tls):/.test(item) && parseListen(item) !== null))),
   '"tcp://host:port", "tls://host:port" or null',
 );
+export const STORE_URL_OR_NULL = z.nullable(z.string().check(z.refine((item: string) => parseStoreUrl(item) !== null)));
+VALUES.add(STORE_URL_OR_NULL, { takes: `${STORE_FORMS} or null`, isStoreUrl: true });
 export const TIME_ZONE_OR_NULL = value(
   z.nullable(z.string().check(z.refine(isTimeZone))),
   'an IANA time zone such as "Europe/Berlin", or null',

@@ -9,6 +9,7 @@ import {
   COMMAND_POLICIES,
   DEFAULT_ACCESS,
   DEFAULT_SCHEDULE,
+  DEFAULT_STORE,
   DEFAULT_CONTROL,
   DEFAULT_HTTP,
   DEFAULT_HTTP2,
@@ -18,6 +19,7 @@ import {
   DEFAULT_TLS,
   DEFAULT_VERSIONS,
   defaultOptions,
+  DURABILITIES,
   ENDPOINT_POLICIES,
   LOG_FORMATS,
   LOG_LEVELS,
@@ -171,6 +173,19 @@ const schedule = group(DEFAULT_SCHEDULE, "The schedules of the modules (see [mod
     TIME_ZONE_OR_NULL,
     "For cron lines without a `timeZone` of their own: an IANA name, such as `Europe/Berlin`. `null`: the system's",
   ),
+});
+
+const store = group(DEFAULT_STORE, "The store of the modules, `context.store` (see [store.md](store.md))", {
+  url: key(
+    part.STORE_URL_OR_NULL,
+    "The database. A relative path begins at the config file's folder. `null`: `hub.sqlite` in the data folder",
+  ),
+  durability: key(
+    choice(DURABILITIES),
+    "What an answered write survives. `full`: a power failure. `relaxed`: a crash of the server; a power failure may take the writes of the last moments",
+  ),
+  maxValueBytes: most("bytes", "One document's JSON"),
+  keptChanges: most("changes", "Newest changes that are kept for watches that begin later (`after`)"),
 });
 
 const endpoint = (description: string) => key(ENDPOINT, description);
@@ -396,6 +411,7 @@ export const KEY_SCHEMA = part.object(
     control,
     access,
     schedule,
+    store,
     http,
     http2,
     versions,

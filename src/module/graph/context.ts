@@ -7,6 +7,9 @@ import { type EventHub, eventsFor, NO_EVENTS } from "../event/events";
 import type { ServiceCalls } from "../service/calls";
 import { ServiceError } from "../service/error";
 import { servicesFor } from "../service/proxy";
+import { NO_STORE } from "../store/no-store";
+import type { StorePort } from "../store/port";
+import { storeFor } from "../store/store";
 import { SharedStore } from "./shared";
 
 /** Like ModuleContext.publish, for the module of that name. */
@@ -29,6 +32,8 @@ export interface ContextSources {
   readonly services?: ServiceCalls;
   /** Carries the events of `context.events`. Default: there are none. */
   readonly events?: EventHub;
+  /** The store of `context.store`. Default: there is none. */
+  readonly store?: StorePort;
   /** Which clients may do what the server guards. Default: it cannot be asked here. */
   readonly access?: ModuleAccess;
 }
@@ -57,6 +62,7 @@ export function makeContext(spec: LoadSpec, options: ContextSources, state: () =
     shared: (options.shared ?? new SharedStore(options.log)).for(spec),
     services: servicesFor({ module: spec.name, generation: spec.generation }, options.services ?? NO_SERVICES),
     events: eventsFor({ id: spec.id, module: spec.name }, options.events ?? NO_EVENTS),
+    store: storeFor({ id: spec.id, module: spec.name }, options.store ?? NO_STORE),
     access: options.access ?? NO_ACCESS,
     publish(topic, data, where) {
       if (options.publish !== undefined) return options.publish(spec.name, topic, data, where);

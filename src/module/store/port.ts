@@ -69,8 +69,8 @@ interface MutationTarget {
   readonly ifVersion: number | null;
 }
 
-/** "keep": as the document before has it. */
-export type NewExpiry = number | null | "keep";
+/** By the store's clock: `inMs` from the commit on. A moment since 1970. null: it stays. "keep": as it was. */
+export type NewExpiry = number | null | "keep" | { readonly inMs: number };
 
 export type Mutation =
   | (MutationTarget & { readonly kind: "set"; readonly text: string; readonly expiresAt: NewExpiry })
@@ -84,7 +84,7 @@ export type Mutation =
       readonly field: string | null;
       readonly expiresAt: NewExpiry;
     })
-  | (MutationTarget & { readonly kind: "expire"; readonly expiresAt: number | null });
+  | (MutationTarget & { readonly kind: "expire"; readonly expiresAt: NewExpiry });
 
 /** One unit of writing: all of it, or nothing. The mutations run in order, and see those before them. */
 export interface Commit {
@@ -100,12 +100,20 @@ export interface Mutated {
   readonly text: string | null;
   /** The number after "increment". null for the others. */
   readonly number: number | null;
+  /** Of the document after it, if there is one. */
+  readonly expiresAt: number | null;
 }
 
 export type CommitResult =
   | { readonly ok: true; readonly mutated: readonly Mutated[] }
   /** `at`: which mutation; -1: a check. CONFLICT is the code of a check, and of an `ifVersion`. */
   | { readonly ok: false; readonly code: string; readonly message: string; readonly at: number };
+
+/** The version of a module that uses the store: its watches end with it. */
+export interface StoreVersion {
+  readonly id: number;
+  readonly module: string;
+}
 
 export interface WatchWish {
   readonly collection: string;
@@ -130,8 +138,10 @@ export interface StoredChange {
 export interface WatchSink {
   /** Once, before any change. @param at  the store's version from which on it gets changes */
   begin(at: number): void;
-  /** @returns false: it is full, and gets nothing more but `fail` */
+  /** @returns false: it is full, and does not take it. Without `onRoom` the watch is over then, with GONE */
   push(change: StoredChange): boolean;
+  /** It calls this when it has room again, and gets the changes that it did not take. */
+  onRoom?: (() => void) | null;
   /** The watch is over: with an error, or (null) since the version of the module or the store has ended. */
   end(code: string | null, message: string): void;
 }
@@ -142,6 +152,25 @@ export interface SqlStatement {
   readonly values: readonly (null | boolean | number | bigint | string | Uint8Array)[];
 }
 
+/** A transaction that runs alone, until the turn of the loop is over. Its reads see the commits of the turn. */
+export interface Turn {
+  /** false: it was put aside. Others have begun, and it lives by its checks. Its reads and commit must go by the port. */
+  readonly isAlone: boolean;
+  get(collection: string, keys: readonly string[]): readonly (StoredDocument | null)[];
+  list(collection: string, range: KeyRange): Page;
+  find(collection: string, range: IndexRange): Page;
+  /**
+   * Writes, and lets the next one begin.
+   *
+   * @returns when all that it wrote and read is durable
+   */
+  commit(mutations: readonly Mutation[]): Promise<CommitResult>;
+  /** Lets the next one begin. Idempotent. */
+  leave(): void;
+  /** Called when it is put aside. */
+  onAside: (() => void) | null;
+}
+
 /** All methods throw, or reject with, StoreError. */
 export interface StorePort {
   /** @returns in the order of the keys */
@@ -150,8 +179,10 @@ export interface StorePort {
   find(collection: string, range: IndexRange): Awaitable<Page>;
   /** Answers when the commit is durable. A refused commit is a result, not an error. */
   commit(commit: Commit): Awaitable<CommitResult>;
+  /** In the engine's own thread, on a database that answers at once. @returns null: on another one */
+  enterTurn?(): Awaitable<Turn | null>;
   /** @returns ends the watch, without `end` of the sink. Idempotent */
-  watch(wish: WatchWish, sink: WatchSink): () => void;
+  watch(version: StoreVersion, wish: WatchWish, sink: WatchSink): () => void;
   /** @returns rows as objects */
   sql(statement: SqlStatement): Awaitable<readonly Record<string, unknown>[]>;
 }

@@ -1,0 +1,82 @@
+/** The tables of a store in SQLite, and opening its file. */
+import { Database } from "bun:sqlite";
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+import { StoreError } from "../../../module/store/error";
+import { PRIVATE_FILE, PRIVATE_FOLDER } from "../../../system/private-files";
+
+/** "hrmr": tells a store from other databases. */
+const APPLICATION_ID = 0x68726d72;
+const SCHEMA_VERSION = 1;
+/** How long a commit waits for another process that writes. The loop stands still meanwhile. In milliseconds. */
+const BUSY_MS = 1000;
+const CACHE_KB = 32_768;
+
+// Rows of documents and entries lie in their key's own tree: one search instead of two. A change's row holds all changes
+// of a COMMIT, since a row for each would cost as much as the document itself.
+const TABLES = `
+  CREATE TABLE collections (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+  CREATE TABLE documents (
+    collection INTEGER NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, text TEXT NOT NULL, expires INTEGER,
+    PRIMARY KEY (collection, key)
+  ) WITHOUT ROWID;
+  CREATE INDEX expiring ON documents (expires) WHERE expires IS NOT NULL;
+  CREATE TABLE indexes (
+    id INTEGER PRIMARY KEY, collection INTEGER NOT NULL, name TEXT NOT NULL, built TEXT, complete INTEGER NOT NULL,
+    UNIQUE (collection, name)
+  );
+  CREATE TABLE entries (
+    "index" INTEGER NOT NULL, value TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY ("index", value, key)
+  ) WITHOUT ROWID;
+  CREATE TABLE changes (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, clock INTEGER NOT NULL, changes TEXT NOT NULL);
+`;
+
+/**
+ * @param path absolute; its folder is made
+ * @throws StoreError NOT_A_STORE or NEWER_SCHEMA, or an error of the system or of SQLite
+ */
+export function openFile(path: string, durability: "full" | "relaxed"): Database {
+  mkdirSync(dirname(path), { recursive: true, mode: PRIVATE_FOLDER });
+  // SQLite gives its other files the mode of this one.
+  closeSync(openSync(path, "a+", PRIVATE_FILE));
+  const db = new Database(path, { create: true, readwrite: true, strict: true });
+  try {
+    db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+    mustBeOurs(db, path);
+    db.run("PRAGMA journal_mode = WAL");
+    db.run(`PRAGMA synchronous = ${durability === "full" ? "FULL" : "NORMAL"}`);
+    db.run(`PRAGMA cache_size = -${CACHE_KB}`);
+    db.transaction(() => makeTables(db)).immediate();
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+function mustBeOurs(db: Database, path: string): void {
+  const application = pragma(db, "application_id");
+  const tables = (db.query("SELECT count(*) AS count FROM sqlite_schema").get() as { count: number }).count;
+  if (application !== APPLICATION_ID && tables > 0)
+    throw new StoreError(
+      "NOT_A_STORE",
+      `${path} is a SQLite database, but no store of hrmr. Name another file in \`store.url\``,
+    );
+  const version = pragma(db, "user_version");
+  if (application === APPLICATION_ID && version > SCHEMA_VERSION)
+    throw new StoreError(
+      "NEWER_SCHEMA",
+      `the store ${path} was written by a newer version of hrmr (schema ${version}; this one knows ${SCHEMA_VERSION}). Use that version, or restore a backup`,
+    );
+}
+
+function makeTables(db: Database): void {
+  if (pragma(db, "application_id") === APPLICATION_ID) return;
+  db.run(TABLES);
+  db.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  db.run(`PRAGMA application_id = ${APPLICATION_ID}`);
+}
+
+function pragma(db: Database, name: string): number {
+  return Object.values(db.query(`PRAGMA ${name}`).get() as Record<string, number>)[0] as number;
+}

@@ -1,0 +1,480 @@
+/** The store in a file of SQLite, in WAL mode. */
+import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
+import { StoreError } from "../../../module/store/error";
+import { behindPrefix } from "../../../module/store/names";
+import type {
+  Check,
+  Commit,
+  IndexRange,
+  KeyRange,
+  Page,
+  SqlStatement,
+  StoredChange,
+  StoredDocument,
+  StoredEntry,
+} from "../../../module/store/port";
+import { asHost } from "../../../system/leave-graph";
+import type { Backend, BackendOptions, Batch, Committed } from "../../backend";
+import { databaseError } from "../../database-error";
+import { entriesOf, type DocumentWrite, type Found, planCommit } from "../../plan";
+import { RecentChanges } from "../../recent";
+import { pushChange, readChanges } from "./change-rows";
+import { DocumentCache } from "./document-cache";
+import { openFile } from "./schema";
+
+/** A page also ends behind so many letters of values. */
+const MAX_PAGE_LETTERS = 4 * 1024 * 1024;
+/** The log of changes is trimmed once in so many batches. */
+const TRIM_EVERY = 64;
+/** Documents whose entries are made in one step of building an index. */
+const INDEX_STEP = 1000;
+
+const DOCUMENT = "d.text AS text, d.version AS version, d.expires AS expiresAt";
+
+export class SqliteBackend implements Backend, Found {
+  readonly kind = "sqlite";
+  readonly path: string;
+  readonly #options: BackendOptions;
+  readonly #cache = new DocumentCache();
+  readonly #statements = new Map<string, Statement>();
+  /** By name. */
+  #collections = new Map<string, number>();
+  #recent = new RecentChanges(0);
+  #open: Database | null = null;
+  #batch: SqliteBatch | null = null;
+  #dataVersion = 0;
+  #batches = 0;
+  /** Of the newest change, committed or not: a version is never given twice. */
+  lastVersion = 0;
+
+  /** @param path absolute */
+  constructor(path: string, options: BackendOptions) {
+    this.path = path;
+    this.#options = options;
+  }
+
+  open(): number {
+    return this.#try(() => {
+      this.#open = asHost(() => openFile(this.path, this.#options.durability));
+      this.#dataVersion = this.#readDataVersion();
+      const clock = this.#row<{ clock: number | null }>("SELECT max(clock) AS clock FROM changes").clock;
+      if (clock !== null) this.#options.raiseClock(clock);
+      this.lastVersion = this.#readLastVersion();
+      this.#recent = new RecentChanges(this.lastVersion);
+      return this.lastVersion;
+    });
+  }
+
+  // ---- as a commit finds it ----
+
+  get now(): number {
+    return this.#options.now();
+  }
+
+  get limits(): BackendOptions["limits"] {
+    return this.#options.limits;
+  }
+
+  indexesOf(collection: string): readonly string[] {
+    return this.#options.indexesOf(collection);
+  }
+
+  read(collection: string, key: string): StoredDocument | null {
+    const id = `${collection}\0${key}`;
+    const known = this.#cache.get(id);
+    if (known !== undefined) return known;
+    const at = this.#collectionId(collection);
+    const found =
+      at === null
+        ? null
+        : this.statement(`SELECT ${DOCUMENT} FROM documents d WHERE d.collection = ? AND d.key = ?`).get(at, key);
+    this.#cache.set(id, found as StoredDocument | null);
+    return found as StoredDocument | null;
+  }
+
+  isUnchanged(check: Extract<Check, { kind: "range" }>): boolean {
+    return this.#recent.isUnchanged(check);
+  }
+
+  // ---- reading ----
+
+  get(collection: string, keys: readonly string[]): readonly (StoredDocument | null)[] {
+    return this.#try(() => {
+      this.#refresh();
+      const { now } = this;
+      return keys.map((key) => {
+        const found = this.read(collection, key);
+        return found === null || (found.expiresAt !== null && found.expiresAt <= now) ? null : found;
+      });
+    });
+  }
+
+  list(collection: string, { prefix, after, limit, reverse }: KeyRange): Page {
+    const id = this.#try(() => this.#collectionId(collection));
+    if (id === null) return this.#page([], [], limit);
+    const rules: Rule[] = [["d.collection = ?", id]];
+    const end = behindPrefix(prefix);
+    if (prefix !== "") rules.push(["d.key >= ?", prefix]);
+    if (prefix !== "" && end !== null) rules.push(["d.key < ?", end]);
+    if (after !== null) rules.push([reverse ? "d.key < ?" : "d.key > ?", after]);
+    const order = `ORDER BY d.key${reverse ? " DESC" : ""}`;
+    return this.#page(rules, [`SELECT d.key AS key, ${DOCUMENT} FROM documents d`, order], limit);
+  }
+
+  find(collection: string, { index, from, to, after, limit, reverse }: IndexRange): Page {
+    const [id, at] = this.#try(() => [this.#collectionId(collection), this.#indexId(collection, index)]);
+    if (id === null || at === null) return this.#page([], [], limit);
+    const rules: Rule[] = [['i."index" = ?', at]];
+    if (from !== null) rules.push(["i.value >= ?", from]);
+    if (to !== null) rules.push(["i.value <= ?", to]);
+    if (after !== null) rules.push([`(i.value, i.key) ${reverse ? "<" : ">"} (?, ?)`, after.value, after.key]);
+    const join = `JOIN documents d ON d.collection = ${id} AND d.key = i.key`;
+    const down = reverse ? " DESC" : "";
+    return this.#page(
+      rules,
+      [`SELECT d.key AS key, ${DOCUMENT} FROM entries i CROSS ${join}`, `ORDER BY i.value${down}, i.key${down}`],
+      limit,
+    );
+  }
+
+  #page(rules: readonly Rule[], [select, order]: readonly string[], limit: number): Page {
+    return this.#try(() => {
+      this.#refresh();
+      const page = { entries: [] as StoredEntry[], at: this.lastVersion };
+      if (select === undefined) return page;
+      const all: readonly Rule[] = [...rules, ["(d.expires IS NULL OR d.expires > ?)", this.now]];
+      const values = all.flatMap(([, ...bound]) => bound);
+      const sql = `${select} WHERE ${all.map(([rule]) => rule).join(" AND ")} ${order} LIMIT ?`;
+      let letters = 0;
+      for (const entry of this.statement(sql).iterate(...values, limit) as Iterable<StoredEntry>) {
+        page.entries.push(entry);
+        letters += entry.text.length;
+        if (letters >= MAX_PAGE_LETTERS) break;
+      }
+      return page;
+    });
+  }
+
+  changesAfter(version: number, limit: number): readonly StoredChange[] | null {
+    return this.#try(() => {
+      const oldest = this.#row<{ first: number | null }>(
+        "SELECT first FROM changes ORDER BY last LIMIT 1",
+        null,
+      )?.first;
+      if (oldest === undefined ? version < this.lastVersion : version < (oldest ?? 0) - 1) return null;
+      const rows = this.statement("SELECT changes FROM changes WHERE last > ? ORDER BY last").iterate(version);
+      const found: StoredChange[] = [];
+      for (const { changes } of rows as Iterable<{ changes: string }>) {
+        for (const change of readChanges(changes)) if (change.version > version) found.push(change);
+        if (found.length >= limit) break;
+      }
+      return found.slice(0, limit);
+    });
+  }
+
+  expired(limit: number): readonly (StoredEntry & { readonly collection: string })[] {
+    return this.#try(
+      () =>
+        this.statement(
+          `SELECT c.name AS collection, d.key AS key, ${DOCUMENT} FROM documents d JOIN collections c ON c.id = d.collection WHERE d.expires <= ? ORDER BY d.expires LIMIT ?`,
+        ).all(this.now, limit) as (StoredEntry & { collection: string })[],
+    );
+  }
+
+  collections(): readonly { readonly name: string; readonly documents: number }[] {
+    return this.#try(
+      () =>
+        this.statement(
+          "SELECT c.name AS name, (SELECT count(*) FROM documents d WHERE d.collection = c.id) AS documents FROM collections c ORDER BY c.name",
+        ).all() as { name: string; documents: number }[],
+    );
+  }
+
+  sql({ parts, values }: SqlStatement): readonly Record<string, unknown>[] {
+    return this.#try(() => {
+      const statement = this.#database.prepare(parts.join("?"));
+      try {
+        return statement.all(...(values as SQLQueryBindings[])) as Record<string, unknown>[];
+      } finally {
+        statement.finalize();
+      }
+    });
+  }
+
+  // ---- writing ----
+
+  commit(commits: readonly Commit[]): readonly Committed[] {
+    const batch = this.begin();
+    try {
+      const done = commits.map((commit) => batch.apply(commit));
+      batch.commit();
+      return done;
+    } catch (error) {
+      batch.rollback();
+      throw error;
+    }
+  }
+
+  begin(): Batch {
+    if (this.#batch !== null) throw new Error("A batch is under way. This is a bug in hrmr; please report it.");
+    return this.#try(() => {
+      this.statement("BEGIN IMMEDIATE").run();
+      try {
+        this.#refreshNow();
+      } catch (error) {
+        this.statement("ROLLBACK").run();
+        throw error;
+      }
+      this.#batch = new SqliteBatch(this, this.lastVersion);
+      return this.#batch;
+    });
+  }
+
+  /** For the batch. */
+  apply(commit: Commit, cells: Parameters<typeof pushChange>[0]): Committed {
+    const plan = planCommit(commit, this);
+    const { result } = plan;
+    if (!("writes" in plan)) return { result, changes: [] };
+    this.#try(() => {
+      for (const write of plan.writes) this.#write(write);
+    });
+    for (const change of plan.changes) pushChange(cells, change);
+    this.#recent.add(plan.changes);
+    this.lastVersion = plan.lastVersion;
+    return { result, changes: plan.changes };
+  }
+
+  /** For the batch. @param cells its changes; none: nothing has changed */
+  finish(first: number, cells: readonly unknown[]): void {
+    this.#try(() => {
+      if (cells.length > 0)
+        this.statement("INSERT INTO changes (last, first, clock, changes) VALUES (?, ?, ?, ?)").run(
+          this.lastVersion,
+          first + 1,
+          this.now,
+          JSON.stringify(cells),
+        );
+      if (++this.#batches % TRIM_EVERY === 0)
+        this.statement("DELETE FROM changes WHERE last <= ?").run(this.lastVersion - this.#options.keptChanges);
+      this.statement("COMMIT").run();
+    });
+    this.#batch = null;
+  }
+
+  /** For the batch. @param first the version before it */
+  undo(first: number): void {
+    this.#batch = null;
+    this.#cache.clear();
+    this.#collections.clear();
+    this.#recent.cut(first);
+    try {
+      if (this.#database.inTransaction) this.statement("ROLLBACK").run();
+    } catch {
+      // SQLite has rolled it back by itself, or the next use tells the error.
+    }
+  }
+
+  #write({ collection, key, after, isThere, removed, added }: DocumentWrite): void {
+    const id = this.#collectionId(collection) ?? this.#makeCollection(collection);
+    this.#cache.set(`${collection}\0${key}`, after);
+    if (after === null) {
+      this.statement("DELETE FROM documents WHERE collection = ? AND key = ?").run(id, key);
+    } else {
+      const sql = isThere
+        ? "UPDATE documents SET version = ?, text = ?, expires = ? WHERE collection = ? AND key = ?"
+        : "INSERT INTO documents (version, text, expires, collection, key) VALUES (?, ?, ?, ?, ?)";
+      this.statement(sql).run(after.version, after.text, after.expiresAt, id, key);
+    }
+    for (const { index, value } of removed)
+      this.statement('DELETE FROM entries WHERE "index" = ? AND value = ? AND key = ?').run(
+        this.#makeIndex(collection, index),
+        value,
+        key,
+      );
+    for (const { index, value } of added) this.#addEntry(this.#makeIndex(collection, index), value, key);
+  }
+
+  #addEntry(index: number, value: string, key: string): void {
+    this.statement('INSERT OR IGNORE INTO entries ("index", value, key) VALUES (?, ?, ?)').run(index, value, key);
+  }
+
+  // ---- collections and indexes ----
+
+  /** @returns null: it has no document yet */
+  #collectionId(name: string): number | null {
+    const known = this.#collections.get(name);
+    if (known !== undefined) return known;
+    const id = this.#row<{ id: number }>("SELECT id FROM collections WHERE name = ?", null, name)?.id ?? null;
+    if (id !== null) this.#collections.set(name, id);
+    return id;
+  }
+
+  #makeCollection(name: string): number {
+    this.statement("INSERT INTO collections (name) VALUES (?)").run(name);
+    return this.#collectionId(name) as number;
+  }
+
+  #indexId(collection: string, index: string): number | null {
+    const id = this.#collectionId(collection);
+    const sql = "SELECT id FROM indexes WHERE collection = ? AND name = ?";
+    return id === null ? null : (this.#row<{ id: number }>(sql, null, id, index)?.id ?? null);
+  }
+
+  #makeIndex(collection: string, index: string): number {
+    const known = this.#indexId(collection, index);
+    if (known !== null) return known;
+    const id = this.#collectionId(collection) ?? this.#makeCollection(collection);
+    this.statement("INSERT INTO indexes (collection, name, complete) VALUES (?, ?, 0)").run(id, index);
+    return this.#indexId(collection, index) as number;
+  }
+
+  buildIndex(collection: string, index: string): boolean {
+    return this.#within(() => {
+      const at = this.#makeIndex(collection, index);
+      const { built, complete } = this.#row<{ built: string | null; complete: number }>(
+        "SELECT built, complete FROM indexes WHERE id = ?",
+        undefined,
+        at,
+      );
+      if (complete === 1) return true;
+      const rows = this.statement(
+        "SELECT key, text FROM documents WHERE collection = ? AND key > ? ORDER BY key LIMIT ?",
+      ).all(this.#collectionId(collection), built ?? "", INDEX_STEP) as { key: string; text: string }[];
+      // The key "" is before all others.
+      const first = built === null ? this.read(collection, "") : null;
+      const documents = first === null ? rows : [{ key: "", text: first.text }, ...rows];
+      for (const { key, text } of documents)
+        for (const { value } of entriesOf({ text, version: 0, expiresAt: null }, [index]))
+          this.#addEntry(at, value, key);
+      const isComplete = rows.length < INDEX_STEP;
+      this.statement("UPDATE indexes SET built = ?, complete = ? WHERE id = ?").run(
+        rows.at(-1)?.key ?? built ?? "",
+        isComplete ? 1 : 0,
+        at,
+      );
+      return isComplete;
+    });
+  }
+
+  dropIndex(collection: string, index: string): void {
+    this.#within(() => {
+      const at = this.#indexId(collection, index);
+      if (at === null) return;
+      this.statement('DELETE FROM entries WHERE "index" = ?').run(at);
+      this.statement("DELETE FROM indexes WHERE id = ?").run(at);
+    });
+  }
+
+  /** In the batch under way, or in a transaction of its own. */
+  #within<T>(work: () => T): T {
+    return this.#try(() => {
+      if (this.#batch !== null) return work();
+      this.statement("BEGIN IMMEDIATE").run();
+      try {
+        const result = work();
+        this.statement("COMMIT").run();
+        return result;
+      } catch (error) {
+        this.undo(this.lastVersion);
+        throw error;
+      }
+    });
+  }
+
+  // ---- other processes ----
+
+  look(): void {
+    this.#try(() => this.#refresh());
+  }
+
+  #refresh(): void {
+    if (this.#batch === null) this.#refreshNow();
+  }
+
+  /** Another process may have written. */
+  #refreshNow(): void {
+    const version = this.#readDataVersion();
+    if (version === this.#dataVersion) return;
+    this.#dataVersion = version;
+    this.#cache.clear();
+    this.#collections.clear();
+    const before = this.lastVersion;
+    this.lastVersion = Math.max(before, this.#readLastVersion());
+    this.#recent = new RecentChanges(this.lastVersion);
+    const changes = this.changesAfter(before, Number.MAX_SAFE_INTEGER) ?? [];
+    if (changes.length > 0) this.#options.onForeignChanges(changes);
+  }
+
+  #readDataVersion(): number {
+    return this.#row<{ data_version: number }>("PRAGMA data_version").data_version;
+  }
+
+  #readLastVersion(): number {
+    return this.#row<{ last: number | null }>("SELECT max(last) AS last FROM changes").last ?? 0;
+  }
+
+  // ---- the database ----
+
+  get #database(): Database {
+    if (this.#open === null) throw new StoreError("UNAVAILABLE", `the store ${this.path} is not open`);
+    return this.#open;
+  }
+
+  /** Prepared once. */
+  statement(sql: string): Statement {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    const made = asHost(() => this.#database.prepare(sql));
+    this.#statements.set(sql, made);
+    return made;
+  }
+
+  /** @param otherwise without a row. Default: there is one */
+  #row<T>(sql: string, otherwise?: undefined, ...values: SQLQueryBindings[]): T;
+  #row<T>(sql: string, otherwise: null, ...values: SQLQueryBindings[]): T | null;
+  #row<T>(sql: string, otherwise: null | undefined, ...values: SQLQueryBindings[]): T | null {
+    return (this.statement(sql).get(...values) as T | null) ?? otherwise ?? null;
+  }
+
+  #try<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw databaseError(error, this.path);
+    }
+  }
+
+  close(): void {
+    const db = this.#open;
+    this.#open = null;
+    for (const statement of this.#statements.values()) statement.finalize();
+    this.#statements.clear();
+    db?.close();
+  }
+}
+
+type Rule = readonly [sql: string, ...values: (number | string)[]];
+
+class SqliteBatch implements Batch {
+  readonly #backend: SqliteBackend;
+  readonly #first: number;
+  readonly #cells: Parameters<typeof pushChange>[0] = [];
+
+  /** @param first the version before it */
+  constructor(backend: SqliteBackend, first: number) {
+    this.#backend = backend;
+    this.#first = first;
+  }
+
+  apply(commit: Commit): Committed {
+    return this.#backend.apply(commit, this.#cells);
+  }
+
+  commit(): void {
+    this.#backend.finish(this.#first, this.#cells);
+  }
+
+  rollback(): void {
+    this.#backend.undo(this.#first);
+  }
+}

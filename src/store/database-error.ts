@@ -1,0 +1,30 @@
+/** Errors of the operating system and of SQLite, as the store's callers get them. */
+import { StoreError } from "../module/store/error";
+
+/** By the beginning of SQLite's code, or the system's. */
+const CODES: readonly (readonly [start: string, code: string, advice: string])[] = [
+  ["SQLITE_FULL", "FULL", "there is no space on its disk. Make room; it goes on by itself"],
+  ["ENOSPC", "FULL", "there is no space on its disk. Make room; it goes on by itself"],
+  ["EDQUOT", "FULL", "the quota of its disk is used up. Make room; it goes on by itself"],
+  ["SQLITE_READONLY", "READ_ONLY", "it cannot be written. Check its file's owner and mode, and its disk"],
+  ["EROFS", "READ_ONLY", "its disk is read-only"],
+  ["EACCES", "READ_ONLY", "it may not be opened for writing. Check the owner and mode of its file and folder"],
+  ["EPERM", "READ_ONLY", "it may not be opened for writing. Check the owner and mode of its file and folder"],
+  ["SQLITE_BUSY", "UNAVAILABLE", "another program has it locked. Give each server a store of its own (`store.url`)"],
+  ["SQLITE_LOCKED", "UNAVAILABLE", "another program has it locked"],
+  ["SQLITE_CANTOPEN", "UNAVAILABLE", "it cannot be opened. Check its folder, and its owner and mode"],
+  ["SQLITE_NOTADB", "NOT_A_STORE", "the file is no SQLite database. Name another file in `store.url`"],
+  ["SQLITE_CORRUPT", "UNAVAILABLE", "its file is damaged. Restore a backup"],
+  ["SQLITE_IOERR", "UNAVAILABLE", "its disk failed"],
+];
+
+/** @param path of its file */
+export function databaseError(error: unknown, path: string): StoreError {
+  if (error instanceof StoreError) return error;
+  const told = (error as { code?: unknown } | null)?.code;
+  const text = error instanceof Error ? error.message : String(error);
+  const known = CODES.find(([start]) => typeof told === "string" && told.startsWith(start));
+  if (known === undefined) return new StoreError("FAILED", `the store ${path} failed: ${text}`);
+  const [, code, advice] = known;
+  return new StoreError(code, `the store ${path}: ${advice} (${String(told)})`);
+}

@@ -1,0 +1,272 @@
+/**
+ * The store of a server process: opens the database at its first use, groups commits, and tells the watches. It is the
+ * port of modules in this thread.
+ */
+import { join } from "node:path";
+import type { StoreOptions } from "../config/options";
+import { maskUrls } from "../config/quoted";
+import { StoreError } from "../module/store/error";
+import type {
+  Awaitable,
+  Commit,
+  CommitResult,
+  IndexRange,
+  KeyRange,
+  Page,
+  SqlStatement,
+  StoredDocument,
+  StorePort,
+  StoreVersion,
+  Turn,
+  WatchSink,
+  WatchWish,
+} from "../module/store/port";
+import type { Log } from "../module/contract";
+import { asHost } from "../system/leave-graph";
+import type { Backend } from "./backend";
+import { openBackend } from "./backends/open";
+import { StoreClock } from "./clock";
+import { Feed } from "./feed";
+import { QueueWriter } from "./queue-writer";
+import { TurnWriter } from "./turn-writer";
+import { storeError, type Writer } from "./writer";
+
+/** A database that could not be opened is tried again by the first use after so long. In milliseconds. */
+const RETRY_MS = 500;
+const MAX_DEPTH = 200;
+/** How often a database is asked for writes of other processes while something watches. In milliseconds. */
+const LOOK_MS = 100;
+/** Of a database in the data folder. */
+const DEFAULT_FILE = "hub.sqlite";
+
+interface EngineOptions {
+  /** The settings now. */
+  readonly settings: () => Readonly<StoreOptions>;
+  readonly dataDir: string;
+  readonly log: Log;
+}
+
+/** An open database. */
+interface OpenStore {
+  readonly url: string;
+  readonly durability: StoreOptions["durability"];
+  readonly backend: Backend;
+  readonly writer: Writer;
+  readonly feed: Feed;
+}
+
+export class StoreEngine implements StorePort {
+  readonly #options: EngineOptions;
+  readonly #clock = new StoreClock();
+  #open: OpenStore | null = null;
+  #opening: Promise<OpenStore> | null = null;
+  /** Why it could not be opened, for some time. */
+  #failure: { readonly error: StoreError; readonly at: number } | null = null;
+  #isClosed = false;
+  /** While something watches. */
+  #looks: NodeJS.Timeout | null = null;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+  }
+
+  get(collection: string, keys: readonly string[]): Awaitable<readonly (StoredDocument | null)[]> {
+    return this.#with(({ writer, backend }) => writer.read(() => backend.get(collection, keys)));
+  }
+
+  list(collection: string, range: KeyRange): Awaitable<Page> {
+    return this.#with(({ writer, backend }) => writer.read(() => backend.list(collection, range)));
+  }
+
+  find(collection: string, range: IndexRange): Awaitable<Page> {
+    return this.#with(({ writer, backend }) => writer.read(() => backend.find(collection, range)));
+  }
+
+  commit(commit: Commit): Awaitable<CommitResult> {
+    return this.#with(({ writer }) => writer.commit(commit));
+  }
+
+  enterTurn(): Awaitable<Turn | null> {
+    return this.#with(({ writer }) => writer.enterTurn());
+  }
+
+  sql(statement: SqlStatement): Awaitable<readonly Record<string, unknown>[]> {
+    return this.#with(async ({ writer, backend }) => {
+      // A statement may write, and must not become part of a batch that may be rolled back.
+      await writer.idle();
+      return await backend.sql(statement);
+    });
+  }
+
+  watch(version: StoreVersion, wish: WatchWish, sink: WatchSink): () => void {
+    let leave: (() => void) | null = null;
+    let isOver = false;
+    const begin = ({ feed }: OpenStore): void => {
+      if (isOver) return;
+      leave = feed.add(version, wish, sink);
+      this.#lookOften();
+    };
+    const fail = (error: unknown): void => {
+      const { code, message } = storeError(error);
+      if (!isOver) sink.end(code, message);
+    };
+    try {
+      const open = this.#store();
+      if (open instanceof Promise) open.then(begin, fail);
+      else begin(open);
+    } catch (error) {
+      fail(error);
+    }
+    return () => {
+      isOver = true;
+      leave?.();
+    };
+  }
+
+  /** The modules that serve from now on. */
+  follow(modules: Parameters<Feed["follow"]>[0]): void {
+    this.#open?.feed.follow(modules);
+  }
+
+  /** The settings may have changed: another database is opened in place of this one, when what is under way is durable. */
+  reconfigured(): void {
+    const open = this.#open;
+    if (open === null || (open.url === this.#url() && open.durability === this.#options.settings().durability)) return;
+    this.#open = null;
+    const next = this.#end(open, "GONE", "the database of the store was changed: read the documents again").then(() => {
+      this.#opening = null;
+      return this.#store();
+    });
+    // Whoever uses the store gets the error; nobody may do so now.
+    next.catch(() => undefined);
+    this.#opening = next;
+  }
+
+  /** A process is not told when another one has written. */
+  #lookOften(): void {
+    if (this.#looks !== null) return;
+    const look = (): void => {
+      const open = this.#open;
+      if (open === null || open.feed.size === 0) return this.#lookNoMore();
+      try {
+        open.backend.look?.();
+      } catch (error) {
+        this.#log(storeError(error));
+        this.#lookNoMore();
+      }
+    };
+    this.#looks = asHost(() => setInterval(look, LOOK_MS));
+    this.#looks.unref();
+  }
+
+  #lookNoMore(): void {
+    if (this.#looks !== null) clearInterval(this.#looks);
+    this.#looks = null;
+  }
+
+  /** Ends watches, and closes the database when all that is under way is durable. Never rejects. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#lookNoMore();
+    const open = this.#open ?? (await this.#opening?.catch(() => null)) ?? null;
+    if (open === null) return;
+    this.#open = null;
+    await this.#end(open, null, "");
+  }
+
+  async #end({ backend, writer, feed }: OpenStore, code: string | null, message: string): Promise<void> {
+    await writer.idle();
+    feed.close(code, message);
+    try {
+      await backend.close();
+    } catch (error) {
+      this.#options.log.warn(`the store was not closed cleanly: ${storeError(error).message}`);
+    }
+  }
+
+  #with<T>(use: (open: OpenStore) => Awaitable<T>): Awaitable<T> {
+    const open = this.#store();
+    return open instanceof Promise ? open.then(use) : use(open);
+  }
+
+  #store(): Awaitable<OpenStore> {
+    if (this.#open !== null) return this.#open;
+    if (this.#isClosed) throw new StoreError("UNAVAILABLE", "the store is closed: the server ends");
+    if (this.#opening !== null) return this.#opening;
+    const { url, error } = { url: this.#url(), error: this.#recentFailure() };
+    if (error !== null) throw error;
+    return this.#openNow(url);
+  }
+
+  #recentFailure(): StoreError | null {
+    const { error, at } = this.#failure ?? { error: null, at: 0 };
+    return performance.now() - at < RETRY_MS ? error : null;
+  }
+
+  #url(): string {
+    return this.#options.settings().url ?? `sqlite://${join(this.#options.dataDir, DEFAULT_FILE)}`;
+  }
+
+  #openNow(url: string): Awaitable<OpenStore> {
+    const { durability, maxValueBytes, keptChanges } = this.#options.settings();
+    try {
+      const backend = openBackend(url, {
+        limits: { maxValueBytes, maxDepth: MAX_DEPTH },
+        durability,
+        now: this.#clock.now,
+        raiseClock: this.#clock.raise,
+        keptChanges,
+        indexesOf: () => [],
+        onForeignChanges: (changes) => this.#open?.feed.publish(changes),
+      });
+      const version = asHost(() => backend.open());
+      const made = { url, durability, backend };
+      if (!(version instanceof Promise)) return this.#opened(made, version);
+      this.#opening = version.then(
+        (at) => this.#opened(made, at),
+        (error) => {
+          throw this.#notOpened(error);
+        },
+      );
+      return this.#opening;
+    } catch (error) {
+      throw this.#notOpened(error);
+    }
+  }
+
+  #opened(made: Pick<OpenStore, "url" | "durability" | "backend">, version: number): OpenStore {
+    const { backend } = made;
+    const feed = new Feed(version, (after, limit) => backend.changesAfter(after, limit));
+    const owner = {
+      changed: (changes: Parameters<Feed["publish"]>[0]) => feed.publish(changes),
+      committed: () => {},
+      failed: (error: StoreError) => this.#broken(error),
+    };
+    const { begin } = backend;
+    const writer =
+      begin === undefined
+        ? new QueueWriter(backend, owner)
+        : new TurnWriter(backend as ConstructorParameters<typeof TurnWriter>[0], owner);
+    const open = { ...made, writer, feed };
+    this.#open = open;
+    this.#opening = null;
+    this.#failure = null;
+    return open;
+  }
+
+  #notOpened(error: unknown): StoreError {
+    const failed = storeError(error);
+    this.#opening = null;
+    this.#failure = { error: failed, at: performance.now() };
+    this.#log(failed);
+    return failed;
+  }
+
+  #broken(error: StoreError): void {
+    this.#log(error);
+  }
+
+  #log({ code, message }: StoreError): void {
+    this.#options.log.error(`store: ${code}: ${maskUrls(message)}`);
+  }
+}

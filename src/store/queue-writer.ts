@@ -1,0 +1,77 @@
+/** Commits to a database elsewhere: those that come while one batch is under way are the next one. */
+import { asHost } from "../system/leave-graph";
+import type { StoreError } from "../module/store/error";
+import type { Awaitable, Commit, CommitResult } from "../module/store/port";
+import type { Backend } from "./backend";
+import { conflictsIn, storeError, type Writer, type WriterOwner } from "./writer";
+
+const MAX_BATCH = 1000;
+
+interface Waiting {
+  readonly commit: Commit;
+  resolve(result: CommitResult): void;
+  reject(error: StoreError): void;
+}
+
+export class QueueWriter implements Writer {
+  readonly #backend: Backend;
+  readonly #owner: WriterOwner;
+  #waiting: Waiting[] = [];
+  #isBusy = false;
+  #idle: (() => void)[] = [];
+
+  constructor(backend: Backend, owner: WriterOwner) {
+    this.#backend = backend;
+    this.#owner = owner;
+  }
+
+  commit(commit: Commit): Promise<CommitResult> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ commit, resolve, reject });
+      if (this.#isBusy) return;
+      this.#isBusy = true;
+      asHost(() => setImmediate(() => void this.#work()));
+    });
+  }
+
+  read<T>(read: () => Awaitable<T>): Awaitable<T> {
+    return read();
+  }
+
+  enterTurn(): null {
+    return null;
+  }
+
+  idle(): Promise<void> {
+    if (!this.#isBusy) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  async #work(): Promise<void> {
+    while (this.#waiting.length > 0) await this.#send(this.#waiting.splice(0, MAX_BATCH));
+    this.#isBusy = false;
+    const idle = this.#idle;
+    this.#idle = [];
+    for (const resolve of idle) resolve();
+  }
+
+  async #send(batch: readonly Waiting[]): Promise<void> {
+    const began = performance.now();
+    try {
+      const done = await this.#backend.commit(batch.map(({ commit }) => commit));
+      const results = done.map(({ result }) => result);
+      this.#owner.committed({
+        commits: batch.length,
+        conflicts: conflictsIn(results),
+        durationMs: performance.now() - began,
+      });
+      const changes = done.flatMap((each) => each.changes);
+      if (changes.length > 0) this.#owner.changed(changes);
+      for (const [at, { resolve }] of batch.entries()) resolve(results[at] as CommitResult);
+    } catch (error) {
+      const failed = storeError(error);
+      this.#owner.failed(failed);
+      for (const { reject } of batch) reject(failed);
+    }
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * Commits to a database of this thread: all of one turn of the loop share one COMMIT, and are answered after it.
+ * Transactions that await nothing but the store run one after another, so that they never conflict.
+ */
+import { asHost } from "../system/leave-graph";
+import type { StoreError } from "../module/store/error";
+import type {
+  Awaitable,
+  Commit,
+  CommitResult,
+  IndexRange,
+  KeyRange,
+  Mutation,
+  Page,
+  StoredChange,
+  StoredDocument,
+  Turn,
+} from "../module/store/port";
+import type { Backend, Batch } from "./backend";
+import { conflictsIn, storeError, type Writer, type WriterOwner } from "./writer";
+
+/** A backend whose methods answer at once. */
+type SyncBackend = Backend & Required<Pick<Backend, "begin">>;
+
+interface Answer {
+  /** The COMMIT is durable. */
+  done(): void;
+  failed(error: StoreError): void;
+}
+
+export class TurnWriter implements Writer {
+  readonly #backend: SyncBackend;
+  readonly #owner: WriterOwner;
+  #batch: Batch | null = null;
+  /** They wait for the end of the turn. */
+  #answers: Answer[] = [];
+  #results: CommitResult[] = [];
+  #changes: StoredChange[] = [];
+  #isEndScheduled = false;
+  #alone: LoopTurn | null = null;
+  /** They wait until nothing runs alone. */
+  #queue: (() => void)[] = [];
+  #first = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(backend: SyncBackend, owner: WriterOwner) {
+    this.#backend = backend;
+    this.#owner = owner;
+  }
+
+  commit(commit: Commit): Promise<CommitResult> {
+    if (this.#alone === null) return this.apply(commit);
+    return new Promise((resolve, reject) => {
+      this.#queue.push(() => void this.apply(commit).then(resolve, reject));
+    });
+  }
+
+  read<T>(read: () => Awaitable<T>): Awaitable<T> {
+    const result = read();
+    if (this.#batch === null) return result;
+    return new Promise((resolve, reject) => {
+      this.#answers.push({
+        done: () => resolve(result),
+        // What it saw never was.
+        failed: () => {
+          try {
+            resolve(read());
+          } catch (error) {
+            reject(storeError(error));
+          }
+        },
+      });
+    });
+  }
+
+  enterTurn(): Turn | Promise<Turn> {
+    if (this.#alone === null) return this.#begin();
+    return new Promise((resolve) => {
+      this.#queue.push(() => resolve(this.#begin()));
+    });
+  }
+
+  #begin(): LoopTurn {
+    this.#scheduleEnd();
+    this.#alone = new LoopTurn(this, this.#backend);
+    return this.#alone;
+  }
+
+  idle(): Promise<void> {
+    if (!this.#isEndScheduled) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Runs a commit within the turn. */
+  apply(commit: Commit): Promise<CommitResult> {
+    this.#scheduleEnd();
+    let result: CommitResult;
+    try {
+      this.#batch ??= this.#backend.begin();
+      const done = this.#batch.apply(commit);
+      for (const change of done.changes) this.#changes.push(change);
+      result = done.result;
+    } catch (error) {
+      const failed = storeError(error);
+      // An error that is none of the database has written nothing.
+      if (failed === error) this.#fail(failed);
+      return Promise.reject(failed);
+    }
+    this.#results.push(result);
+    return new Promise((resolve, reject) => {
+      this.#answers.push({ done: () => resolve(result), failed: reject });
+    });
+  }
+
+  /** Resolves when all of the turn so far is durable. */
+  settled(): Promise<CommitResult> {
+    return Promise.resolve(this.read(() => NOTHING_WRITTEN));
+  }
+
+  /** Nothing runs alone any more, if this was it. */
+  leave(turn: LoopTurn): void {
+    if (this.#alone !== turn) return;
+    this.#alone = null;
+    this.#runQueue();
+  }
+
+  #runQueue(): void {
+    while (this.#alone === null && this.#first < this.#queue.length) {
+      const next = this.#queue[this.#first++] as () => void;
+      next();
+    }
+    if (this.#first < this.#queue.length) return;
+    this.#queue = [];
+    this.#first = 0;
+  }
+
+  #scheduleEnd(): void {
+    if (this.#isEndScheduled) return;
+    this.#isEndScheduled = true;
+    asHost(() => setImmediate(this.#endTurn));
+  }
+
+  readonly #endTurn = (): void => {
+    this.#isEndScheduled = false;
+    this.#alone?.putAside();
+    this.#alone = null;
+    this.#commitBatch();
+    this.#runQueue();
+    if (this.#isEndScheduled) return;
+    const idle = this.#idle;
+    this.#idle = [];
+    for (const resolve of idle) resolve();
+  };
+
+  #commitBatch(): void {
+    const batch = this.#batch;
+    if (batch === null) return;
+    const began = performance.now();
+    try {
+      batch.commit();
+    } catch (error) {
+      this.#fail(storeError(error));
+      return;
+    }
+    this.#batch = null;
+    const [answers, results, changes] = [this.#answers, this.#results, this.#changes];
+    this.#forget();
+    this.#owner.committed({
+      commits: results.length,
+      conflicts: conflictsIn(results),
+      durationMs: performance.now() - began,
+    });
+    if (changes.length > 0) this.#owner.changed(changes);
+    for (const answer of answers) answer.done();
+  }
+
+  #fail(error: StoreError): void {
+    this.#batch?.rollback();
+    this.#batch = null;
+    const answers = this.#answers;
+    this.#forget();
+    this.#owner.failed(error);
+    for (const answer of answers) answer.failed(error);
+  }
+
+  #forget(): void {
+    this.#answers = [];
+    this.#results = [];
+    this.#changes = [];
+  }
+}
+
+const NOTHING_WRITTEN: CommitResult = Object.freeze({ ok: true, mutated: [] });
+
+class LoopTurn implements Turn {
+  readonly #writer: TurnWriter;
+  readonly #backend: SyncBackend;
+  isAlone = true;
+  onAside: (() => void) | null = null;
+
+  constructor(writer: TurnWriter, backend: SyncBackend) {
+    this.#writer = writer;
+    this.#backend = backend;
+  }
+
+  get(collection: string, keys: readonly string[]): readonly (StoredDocument | null)[] {
+    return this.#backend.get(collection, keys) as readonly (StoredDocument | null)[];
+  }
+
+  list(collection: string, range: KeyRange): Page {
+    return this.#backend.list(collection, range) as Page;
+  }
+
+  find(collection: string, range: IndexRange): Page {
+    return this.#backend.find(collection, range) as Page;
+  }
+
+  commit(mutations: readonly Mutation[]): Promise<CommitResult> {
+    const done = mutations.length === 0 ? this.#writer.settled() : this.#writer.apply({ checks: [], mutations });
+    this.leave();
+    return done;
+  }
+
+  leave(): void {
+    this.isAlone = false;
+    this.#writer.leave(this);
+  }
+
+  /** The turn of the loop is over. */
+  putAside(): void {
+    this.isAlone = false;
+    this.onAside?.();
+  }
+}

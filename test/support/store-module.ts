@@ -1,0 +1,29 @@
+/** A module that runs what a test sends it on `context.store`. */
+import type { Hub } from "./hub";
+
+/** Offers `RUN <code>`: the code is the body of an async function, and its answer one line of JSON. */
+export const STORE_MODULE = `
+  import { defineModule, StoreError } from "hrmr";
+  const shared = {};
+  const AsyncFunction = (async () => {}).constructor;
+  export default defineModule({ routes: { "RUN ": { framing: "line", async handle(message, context) {
+    try {
+      const run = new AsyncFunction("store", "context", "shared", "StoreError", message.text.slice(4));
+      const value = await run(context.store, context, shared, StoreError);
+      return JSON.stringify({ value }) + "\\n";
+    } catch (error) {
+      return JSON.stringify({ code: error.code ?? error.name, message: error.message }) + "\\n";
+    }
+  } } } });
+`;
+
+interface Outcome {
+  readonly value?: unknown;
+  readonly code?: string;
+  readonly message?: string;
+}
+
+/** @returns what the code returns; or the code and the message of its error */
+export async function runOnStore(hub: Pick<Hub, "ask">, code: string): Promise<Outcome> {
+  return JSON.parse(await hub.ask(`RUN ${code.replaceAll(/\s*\n\s*/g, " ")}\n`)) as Outcome;
+}
