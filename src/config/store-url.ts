@@ -7,7 +7,7 @@ export const STORE_FORMS = "sqlite://PATH";
 const FILE_URL = /^(?<scheme>sqlite):\/\/(?<path>[^?#]+)$/;
 
 /** A database in a file. `path` may be relative. */
-export interface StoreFile {
+interface StoreFile {
   readonly kind: "sqlite";
   readonly path: string;
 }

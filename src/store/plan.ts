@@ -51,12 +51,12 @@ export interface DocumentWrite {
   readonly added: readonly IndexEntry[];
 }
 
-export interface IndexEntry {
+interface IndexEntry {
   readonly index: string;
   readonly value: string;
 }
 
-export type Plan =
+type Plan =
   | {
       readonly result: Extract<CommitResult, { ok: true }>;
       readonly writes: readonly DocumentWrite[];
@@ -122,7 +122,7 @@ function holds(check: Check, found: Found): boolean {
 }
 
 /** @returns null: there is none, or its time is over */
-export function liveAt(document: StoredDocument | null, now: number): StoredDocument | null {
+function liveAt(document: StoredDocument | null, now: number): StoredDocument | null {
   return document === null || (document.expiresAt !== null && document.expiresAt <= now) ? null : document;
 }
 

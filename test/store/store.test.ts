@@ -3,6 +3,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { shareHub, withHub } from "../support/hub";
 import { runOnStore, STORE_MODULE } from "../support/store-module";
+import { until } from "../support/until";
 
 const FILES = { "modules/probe.ts": STORE_MODULE };
 const withServer = shareHub(FILES);
@@ -137,3 +138,126 @@ describe("a collection", () => {
     }),
   );
 });
+
+describe("transactions", () => {
+  test("at the same time lose nothing, and run once where they await nothing but the store", () =>
+    withServer(async (hub) => {
+      const code = `
+        let runs = 0;
+        const add = () => store.transaction(async (tx) => {
+          runs++;
+          const c = tx.collection("bank");
+          const [a, b] = [(await c.get("a"))?.value ?? 0, (await c.get("b"))?.value ?? 0];
+          await c.set("a", a - 1);
+          await c.set("b", b + 1);
+          return (await c.get("b")).value;
+        });
+        const seen = await Promise.all(Array.from({ length: 200 }, add));
+        const c = store.collection("bank");
+        return [runs, new Set(seen).size, (await c.get("a")).value, (await c.get("b")).value];`;
+      expect(await valueOf(hub, code)).toEqual([200, 200, -200, 200]);
+    }));
+
+  test("that await something else run again when what they read has changed", () =>
+    withServer(async (hub) => {
+      const code = `
+        let runs = 0;
+        const c = store.collection("slow");
+        const done = store.transaction(async (tx) => {
+          const before = (await tx.collection("slow").get("n"))?.value ?? 0;
+          if (++runs === 1) { await Bun.sleep(1); await c.set("n", 10); }
+          await tx.collection("slow").set("n", before + 1);
+        });
+        await done;
+        return [runs, (await c.get("n")).value];`;
+      expect(await valueOf(hub, code)).toEqual([2, 11]);
+    }));
+
+  test("see documents that came into their range meanwhile", () =>
+    withServer(async (hub) => {
+      const code = `
+        let runs = 0;
+        const c = store.collection("range");
+        await store.transaction(async (tx) => {
+          const found = await tx.collection("range").list({ prefix: "u/" });
+          if (++runs === 1) { await Bun.sleep(1); await c.set("u/1", 1); }
+          await tx.collection("counts").set("u", found.length);
+        });
+        return [runs, (await store.collection("counts").get("u")).value];`;
+      expect(await valueOf(hub, code)).toEqual([2, 1]);
+    }));
+
+  test("that throw, or are given up, write nothing", () =>
+    withServer(async (hub) => {
+      const code = `
+        const c = store.collection("none");
+        const code = (work) => work.then(() => "done", (error) => error.code ?? error.message);
+        return [
+          await code(store.transaction(async (tx) => { await tx.collection("none").set("k", 1); throw new Error("no"); })),
+          await code(store.transaction(async (tx) => { await tx.collection("none").set("k", 1); await new Promise(() => {}); }, { timeoutMs: 30 })),
+          await code(store.transaction(async (tx) => { await tx.collection("none").set("k", 1); await new Promise(() => {}); }, { signal: AbortSignal.timeout(30) })),
+          await c.get("k"),
+        ];`;
+      expect(await valueOf(hub, code)).toEqual(["no", "TIMEOUT", "CANCELLED", null]);
+    }));
+});
+
+describe("a watch", () => {
+  test("gets the changes of its keys in order, also those behind a version", () =>
+    withServer(async (hub) => {
+      const code = `
+        const c = store.collection("watched");
+        const first = await c.set("a/1", 1);
+        await c.set("b/1", 1);
+        await c.delete("a/1");
+        const watch = c.watch({ prefix: "a/", after: first - 1 });
+        await c.set("a/2", { n: 2 });
+        const found = [];
+        for await (const { kind, key, value } of watch) if (found.push([kind, key, value]) === 3) break;
+        return found;`;
+      expect(await valueOf(hub, code)).toEqual([
+        ["set", "a/1", 1],
+        ["delete", "a/1", null],
+        ["set", "a/2", { n: 2 }],
+      ]);
+    }));
+
+  test("hears of the writes of another process", async () => {
+    await withHub(FILES, [], async (hub) => {
+      const watching = valueOf(
+        hub,
+        `const w = store.collection("both").watch(); await w.ready; shared.ready = true; for await (const c of w) return c.value;`,
+      );
+      await until("the watch", async () => (await valueOf(hub, "return shared.ready === true")) === true);
+      await withHub(FILES, ["--data", join(hub.dir, "data")], async (other) => {
+        await valueOf(other, `return await store.collection("both").set("k", "from elsewhere")`);
+        expect(await watching).toBe("from elsewhere");
+      });
+    });
+  });
+});
+
+test("writes of two processes are all there, once", () =>
+  withHub(FILES, ["--processes", "2"], async (hub) => {
+    const add = `for (let i = 0; i < 50; i++) await store.collection("n").increment("k"); return process.pid;`;
+    const pids = await Promise.all(Array.from({ length: 8 }, () => valueOf(hub, add)));
+    expect(await valueOf(hub, `return (await store.collection("n").get("k")).value`)).toBe(400);
+    expect(pids.length).toBe(8);
+  }));
+
+test("a reload that names another database opens it, and finishes what is under way on the old one", () =>
+  withHub(FILES, [], async (hub) => {
+    await valueOf(hub, `return await store.collection("a").set("k", "old")`);
+    const watching = runOnStore(
+      hub,
+      `const w = store.collection("a").watch(); await w.ready; shared.ready = true; for await (const c of w) return c;`,
+    );
+    await until("the watch", async () => (await valueOf(hub, "return shared.ready === true")) === true);
+    hub.write("hrmr.json", JSON.stringify({ store: { url: "sqlite://data/other.sqlite" } }));
+    expect(await hub.ask("RELOAD")).toStartWith("OK");
+    expect((await watching).code).toBe("GONE");
+    expect(await valueOf(hub, `return await store.collection("a").get("k")`)).toBe(null);
+    hub.write("hrmr.json", "{}");
+    expect(await hub.ask("RELOAD")).toStartWith("OK");
+    expect(await valueOf(hub, `return (await store.collection("a").get("k")).value`)).toBe("old");
+  }));

@@ -10,6 +10,7 @@ const APPLICATION_ID = 0x68726d72;
 const SCHEMA_VERSION = 1;
 /** How long a commit waits for another process that writes. The loop stands still meanwhile. In milliseconds. */
 const BUSY_MS = 1000;
+const WAL_PAUSE_MS = 5;
 const CACHE_KB = 32_768;
 
 // Rows of documents and entries lie in their key's own tree: one search instead of two. A change's row holds all changes
@@ -42,15 +43,33 @@ export function openFile(path: string, durability: "full" | "relaxed"): Database
   const db = new Database(path, { create: true, readwrite: true, strict: true });
   try {
     db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
-    mustBeOurs(db, path);
-    db.run("PRAGMA journal_mode = WAL");
+    // In one transaction: another process may make the tables at the same time.
+    db.transaction(() => {
+      mustBeOurs(db, path);
+      makeTables(db);
+    }).immediate();
+    useWal(db);
     db.run(`PRAGMA synchronous = ${durability === "full" ? "FULL" : "NORMAL"}`);
     db.run(`PRAGMA cache_size = -${CACHE_KB}`);
-    db.transaction(() => makeTables(db)).immediate();
     return db;
   } catch (error) {
     db.close();
     throw error;
+  }
+}
+
+/** SQLite does not wait by itself for another process that does the same. */
+function useWal(db: Database): void {
+  const until = performance.now() + BUSY_MS;
+  for (;;) {
+    try {
+      db.run("PRAGMA journal_mode = WAL");
+      return;
+    } catch (error) {
+      if (!String((error as { code?: unknown }).code).startsWith("SQLITE_BUSY") || performance.now() > until)
+        throw error;
+      Bun.sleepSync(WAL_PAUSE_MS);
+    }
   }
 }
 
