@@ -365,6 +365,7 @@ describe("what hrmr init writes", () => {
       tls: {},
       access: {},
       schedule: {},
+      store: {},
       http: {},
       http2: {},
       versions: {},
