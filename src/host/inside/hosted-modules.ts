@@ -31,6 +31,7 @@ import { BlockingCalls } from "./blocking-calls";
 import { eventHandler } from "./event";
 import { HostedEvents } from "./events";
 import { serviceHandler } from "./service";
+import { HostedStore } from "./store";
 import { hostedFetch, HostedResponse } from "./response";
 
 /** Hosts call a task like a service: its input is a run. */
@@ -108,6 +109,7 @@ export class HostedModules {
   readonly #calls: HostedCalls;
   readonly #services: HostedServices;
   readonly #events: HostedEvents;
+  readonly #store: HostedStore;
   /** Loads that are imported but not set up. */
   readonly #imported = new Map<number, LoadedModule>();
   /** The handoffs of retired versions, by their id, until a version has started with them. */
@@ -125,6 +127,7 @@ export class HostedModules {
     this.#calls = new HostedCalls(shared, post, (seq, parts) => post({ type: "want", seq, parts }), maxLetters);
     this.#services = new HostedServices(post, maxLetters);
     this.#events = new HostedEvents(post);
+    this.#store = new HostedStore(post, maxLetters);
     const tooMuch = (count: number): void =>
       log.warn(`${count} lines that were logged ${this.#where} were left out: it prints too much`);
     this.#budget = host === "process" ? new LineBudget(tooMuch) : null;
@@ -157,6 +160,7 @@ export class HostedModules {
     if (!Array.isArray(data)) return this.#obey(data);
     this.#calls.receive(data);
     this.#services.flush();
+    this.#store.flush();
   }
 
   #obey(message: ToPlace): void {
@@ -184,6 +188,8 @@ export class HostedModules {
         return this.#calls.receiveBody(message.seq, message.part);
       case "told":
         return this.#services.told(message.told);
+      case "storeTold":
+        return this.#store.told(message.told);
       case "event":
         return this.#events.receive(message);
       case "ping":
@@ -213,7 +219,8 @@ export class HostedModules {
     const shared = this.#shared;
     // A module's process has a pipe for its output: the server reads all prints there.
     const globals = host === "process" ? GLOBALS : { ...GLOBALS, console: moduleConsole(log) };
-    const beside = { services: this.#services, events: this.#events, timeoutMs: spec.loadMs ?? loadTimeoutMs };
+    const hub = { services: this.#services, events: this.#events, store: this.#store };
+    const beside = { ...hub, timeoutMs: spec.loadMs ?? loadTimeoutMs };
     return loadModule(spec, { globals, host, log, shared, onError, ...beside });
   }
 

@@ -6,6 +6,7 @@ import type { Log } from "../../module/contract";
 import { asHost } from "../../system/leave-graph";
 import type { EventHub } from "../../module/event/events";
 import type { ServiceAsks } from "../../module/service/calls";
+import type { StorePort } from "../../module/store/port";
 import type { LoadSpec } from "../../module/version";
 import { boundedWith, logWith } from "../../observe/log/fields";
 import { Backoff } from "../../system/backoff";
@@ -13,6 +14,7 @@ import { HostLostError } from "../errors";
 import type { RemoteCall } from "./call";
 import { PlaceEvents } from "../events/feeds";
 import { PlaceAsks } from "../services/asks";
+import { PlaceStore } from "../store/place-store";
 import { KeeperTasks, type TasksOwner } from "./keeper-tasks";
 import type { CallBatch, EventMessage, ReplyBatch, FromPlace, ToPlace } from "./messages";
 import type { Place, PlaceState, PlaceStatus } from "./place";
@@ -39,6 +41,8 @@ export interface KeeperOwner extends TasksOwner {
   readonly services: ServiceAsks;
   /** Takes the events of modules in a place, and has those that they subscribe to. */
   readonly events: EventHub;
+  /** The store that modules in a place use. */
+  readonly store: StorePort;
   /**
    * Writes missing bundles of the state folder again.
    *
@@ -66,6 +70,7 @@ export class Keeper implements KeptPlace {
   readonly sent: SentCalls;
   readonly #asks: PlaceAsks;
   readonly #events: PlaceEvents;
+  readonly #store: PlaceStore;
   readonly #owner: KeeperOwner;
   /** The call whose handler was on the stack at the last look. 0: none. */
   #lastRunning = 0;
@@ -86,6 +91,7 @@ export class Keeper implements KeptPlace {
     this.sent = new SentCalls(post);
     this.#asks = new PlaceAsks(owner.services, post);
     this.#events = new PlaceEvents(owner.events, post);
+    this.#store = new PlaceStore(owner.store, post, owner.policy);
     this.#suspicion = new Suspicion((ping) => post({ type: "ping", ping }));
     this.tasks = new KeeperTasks(owner, this, post);
   }
@@ -141,6 +147,7 @@ export class Keeper implements KeptPlace {
     this.#place = null;
     this.#asks.drop();
     this.#events.drop();
+    this.#store.drop();
     if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
     this.tasks.close(reason);
     for (const call of this.sent.drop()) call.fail(reason);
@@ -233,6 +240,7 @@ export class Keeper implements KeptPlace {
     } else if (data.type === "pong") {
       if (this.#suspicion.answered(data.ping)) this.sent.clearOverdue();
     } else if (isAboutEvents(data)) this.#events.receive(data);
+    else if (data.type === "storeAsks") this.#store.receive(data.asks);
     else if (!this.#asks.receive(data)) this.tasks.receive(data);
     queue.noteRoom();
   }
@@ -284,6 +292,7 @@ export class Keeper implements KeptPlace {
     this.#place = null;
     this.#asks.drop();
     this.#events.drop();
+    this.#store.drop();
     void place?.end();
     this.#suspicion.drop();
     this.#state = "restarting";

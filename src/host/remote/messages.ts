@@ -11,6 +11,7 @@ import type { Client, Session, StopReason } from "../../module/contract";
 import { ANONYMOUS, sessionOf, withSession } from "../../module/session";
 import type { EventVersion, EventWish } from "../../module/event/record";
 import type { AskBatch, ToldBatch } from "../services/messages";
+import type { StoreAsks, StoreTold } from "../store/messages";
 import type { ModuleErrorData } from "../../module/graph/describe-error";
 import type { RemoteShape } from "../../module/graph/remote";
 import type { LogFields } from "../../observe/log/fields";
@@ -178,6 +179,7 @@ export type ToPlace =
   | EventSent
   /** Results of service calls, or parts of them: see services/messages.ts. */
   | { readonly type: "told"; readonly told: ToldBatch }
+  | StoreTold
   | { readonly type: "ping"; readonly ping: number };
 
 /** The result of a task. */
@@ -203,6 +205,7 @@ export type FromPlace =
   /** A handler reads its request's body. 0: it needs no more of it. */
   | { readonly type: "want"; readonly seq: number; readonly parts: number }
   | EventMessage
+  | StoreAsks
   /** Modules there call services: see services/messages.ts. */
   | { readonly type: "asks"; readonly asks: AskBatch }
   /** The caller in the place no longer waits for this call. */

@@ -9,6 +9,8 @@ import type { RemoteShape } from "../../module/graph/remote";
 import { type EventHub, NO_EVENTS } from "../../module/event/events";
 import type { ServiceAsks } from "../../module/service/calls";
 import { ServiceError } from "../../module/service/error";
+import { NO_STORE } from "../../module/store/no-store";
+import type { StorePort } from "../../module/store/port";
 import type { LoadSpec } from "../../module/version";
 import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
 import { HostBusyError, HostLostError } from "../errors";
@@ -35,6 +37,8 @@ export interface RemoteSettings extends QuarantineSettings {
   readonly services?: ServiceAsks;
   /** Carries the events of modules there. Default: there are none. */
   readonly events?: EventHub;
+  /** The store of modules there. Default: there is none. */
+  readonly store?: StorePort;
 }
 
 const NO_SERVICES: ServiceAsks = {
@@ -63,6 +67,7 @@ export class RemoteHost implements Host, KeeperOwner {
   readonly log: Log;
   readonly services: ServiceAsks;
   readonly events: EventHub;
+  readonly store: StorePort;
   readonly queue: CallQueue;
   readonly #settings: RemoteSettings;
   readonly #keepers: readonly Keeper[];
@@ -80,6 +85,7 @@ export class RemoteHost implements Host, KeeperOwner {
     this.log = settings.log;
     this.services = settings.services ?? NO_SERVICES;
     this.events = settings.events ?? NO_EVENTS;
+    this.store = settings.store ?? NO_STORE;
     this.#settings = settings;
     this.#quarantine = new Quarantine(settings, {
       shutOut: (id) => this.#shutOut(id),
