@@ -5,6 +5,7 @@ import { Processes } from "../host/process/processes";
 import type { RemoteSettings } from "../host/remote/remote-host";
 import type { EventHub } from "../module/event/events";
 import type { ServiceAsks } from "../module/service/calls";
+import type { StorePort } from "../module/store/port";
 import type { LoadSpec } from "../module/version";
 import { ROLE_VARIABLE, selfCommand } from "../system/self";
 import type { Options } from "../config/options";
@@ -25,9 +26,11 @@ interface HostsListener {
   readonly services: ServiceAsks;
   /** Carries the events of modules there. */
   readonly events: EventHub;
+  /** The store of modules there. */
+  readonly store: StorePort;
 }
 
-export function openHosts(owner: HostsOwner, { onRestored, services, events }: HostsListener): Hosts {
+export function openHosts(owner: HostsOwner, { onRestored, services, events, store }: HostsListener): Hosts {
   const { options, log } = owner;
   const settings: RemoteSettings = {
     loadTimeoutMs: options.timeouts.loadMs,
@@ -37,6 +40,7 @@ export function openHosts(owner: HostsOwner, { onRestored, services, events }: H
     log,
     services,
     events,
+    store,
     onCrash: (spec, reason) => void crashed(owner, spec, reason, false),
     onCrashLoop: (spec, reason) => crashed(owner, spec, reason, true),
   };

@@ -221,14 +221,8 @@ class HrmrServer implements RunningServer {
     applyEnvironment(options.environment);
     this.#log = log;
     this.#guesses = new Guesses("control.commands: a command", log);
-    this.#hosts = openHosts(start, {
-      onRestored: (id) => this.#registry?.lives.restored(id),
-      services: { ask: (order, answer) => this.#hub.ask(order, answer) },
-      events: {
-        emit: (...event) => this.#events.emit(...event),
-        subscribe: (...wish) => this.#events.subscribe(...wish),
-      },
-    });
+    this.#store = new StoreEngine({ settings: () => options.store, dataDir: folders.dataDir, log });
+    this.#hosts = openHosts(start, this.#forHosts());
     this.#access = openAccess(options, folders.dataDir, log);
     this.#token = new CommandToken(this.#access.control);
     this.#clients = new Clients(options, log, this.#hosts, this.#access.control, slot === 0);
@@ -245,7 +239,6 @@ class HrmrServer implements RunningServer {
       background: this.#background,
       tellOthers: (events) => start.uplink.events(events),
     });
-    this.#store = new StoreEngine({ settings: () => options.store, dataDir: folders.dataDir, log });
     this.#procedures = new Procedures({
       services: (name) => this.#registry?.entries.get(name)?.live?.services,
       modules: () => namesWithServices(this.#registry),
@@ -284,6 +277,18 @@ class HrmrServer implements RunningServer {
       }),
       log,
     });
+  }
+
+  #forHosts(): Parameters<typeof openHosts>[1] {
+    return {
+      onRestored: (id) => this.#registry?.lives.restored(id),
+      services: { ask: (order, answer) => this.#hub.ask(order, answer) },
+      events: {
+        emit: (...event) => this.#events.emit(...event),
+        subscribe: (...wish) => this.#events.subscribe(...wish),
+      },
+      store: this.#store,
+    };
   }
 
   // ---- starting ----

@@ -7,6 +7,8 @@ import type { Commit, KeyRange, Mutation, StoredChange, WatchSink } from "../../
 import { MemoryStore } from "../support/memory-store";
 import { until } from "../support/until";
 
+const VERSION = { id: 1, module: "m" };
+
 /** A place and a server, joined as by a channel. Each message is copied. */
 class Joined {
   readonly store = new MemoryStore();
@@ -149,7 +151,7 @@ describe("a watch in a place", () => {
     const { place, store } = new Joined();
     await place.commit(only(set("a1", 1), set("b", 1)));
     const sink = new Sink();
-    const leave = place.watch({ collection: "c", key: null, prefix: "a", after: 0 }, sink);
+    const leave = place.watch(VERSION, { collection: "c", key: null, prefix: "a", after: 0 }, sink);
     await place.commit(only(set("a2", { x: 1 })));
     await place.commit(only({ kind: "delete", collection: "c", key: "a1", ifVersion: null }));
     await until("the watch has three changes", () => sink.changes.length === 3);
@@ -166,8 +168,8 @@ describe("a watch in a place", () => {
     const { place, store } = new Joined();
     const [slow, quick] = [new Sink(2), new Sink()];
     const wish = { collection: "c", key: null, prefix: "", after: null };
-    place.watch(wish, slow);
-    place.watch(wish, quick);
+    place.watch(VERSION, wish, slow);
+    place.watch(VERSION, wish, quick);
     for (let i = 0; i < 4; i++) await place.commit(only(set("a", i)));
     await until("the quick one has all", () => quick.changes.length === 4);
     expect(slow.changes.length).toBe(2);
@@ -178,7 +180,7 @@ describe("a watch in a place", () => {
   test("ends when the store ends it, behind the changes before", async () => {
     const joined = new Joined();
     const sink = new Sink();
-    joined.place.watch({ collection: "c", key: null, prefix: "", after: null }, sink);
+    joined.place.watch(VERSION, { collection: "c", key: null, prefix: "", after: null }, sink);
     await until("it has begun", () => sink.at === 0);
     joined.block();
     await joined.store.commit(only(set("a", 1)));
@@ -201,7 +203,7 @@ describe("limits", () => {
     const reads = Array.from({ length: 50 }, () => place.get("c", ["big"]).then(() => answered++));
     await until("the server has begun", () => told.length > before);
     // A marker: the server has handled a later message of the place.
-    place.watch({ collection: "c", key: null, prefix: "", after: null }, new Sink());
+    place.watch(VERSION, { collection: "c", key: null, prefix: "", after: null }, new Sink());
     await until("the marker is there", () => store.sinks.size === 1);
     const sent = told.slice(before).reduce((sum, each) => sum + JSON.stringify(each).length, 0);
     expect(sent).toBeLessThan(25_000_000);
@@ -214,7 +216,7 @@ describe("limits", () => {
     const joined = new Joined();
     const { place, store } = joined;
     const sink = new Sink();
-    place.watch({ collection: "c", key: null, prefix: "", after: null }, sink);
+    place.watch(VERSION, { collection: "c", key: null, prefix: "", after: null }, sink);
     await until("it has begun", () => sink.at === 0);
     joined.block();
     const text = JSON.stringify("x".repeat(1_000_000));
@@ -245,13 +247,13 @@ describe("limits", () => {
   test("a place has at most 1,000 watches, and can open more when it leaves some", async () => {
     const { place, store } = new Joined();
     const wish = { collection: "c", key: null, prefix: "", after: null };
-    const leaves = Array.from({ length: 1000 }, () => place.watch(wish, new Sink()));
+    const leaves = Array.from({ length: 1000 }, () => place.watch(VERSION, wish, new Sink()));
     const refused = new Sink();
-    place.watch(wish, refused);
+    place.watch(VERSION, wish, refused);
     await until("one is refused", () => refused.over !== null);
     expect(refused.over?.code).toBe("BUSY");
     leaves[0]?.();
-    place.watch(wish, new Sink());
+    place.watch(VERSION, wish, new Sink());
     await until("there are a thousand again", () => store.sinks.size === 1000);
   });
 });
@@ -265,7 +267,7 @@ describe("a place that is lost", () => {
     const read = (number: number) => [number, ASK.get, "c", 1, "k"];
     const write = (number: number, key: string) => [number, ASK.commit, 0, 1, 0, "c", key, null, "1", null];
     const reads = Array.from({ length: 64 }, (_, at) => read(at + 10)).flat();
-    server.receive([1, ASK.watch, "c", null, "", null, ...write(2, "begun"), ...reads]);
+    server.receive([1, ASK.watch, 1, "m", "c", null, "", null, ...write(2, "begun"), ...reads]);
     // 64 reads run at a time; these wait.
     server.receive([...read(3), ...write(4, "waits")]);
     expect([store.sinks.size, store.reading]).toEqual([1, 64]);

@@ -261,3 +261,56 @@ test("a reload that names another database opens it, and finishes what is under 
     expect(await hub.ask("RELOAD")).toStartWith("OK");
     expect(await valueOf(hub, `return (await store.collection("a").get("k")).value`)).toBe("old");
   }));
+
+describe("in a pool thread and in a module's process", () => {
+  const elsewhere = (run: string): string =>
+    STORE_MODULE.replace('"RUN "', `"RUN_${run} "`)
+      .replace("framing", `run: "${run}", framing`)
+      .replace("slice(4)", "slice(message.text.indexOf(' ') + 1)");
+  const withHosts = shareHub({
+    ...FILES,
+    "modules/pool.ts": elsewhere("pool"),
+    "modules/process.ts": elsewhere("process"),
+  });
+
+  async function runIn(run: string, hub: Parameters<typeof runOnStore>[0], code: string): Promise<unknown> {
+    return JSON.parse(await hub.ask(`RUN_${run} ${code.replaceAll(/\s*\n\s*/g, " ")}\n`));
+  }
+
+  test.each(["pool", "process"])("%s: all of it works", (run) =>
+    withHosts(async (hub) => {
+      const code = `
+        const c = store.collection("${run}");
+        const watch = c.watch();
+        await watch.ready;
+        const set = await c.set("k", { a: 1 }, { ttlMs: 60000 });
+        const got = await c.get("k");
+        await c.patch("k", { b: 2 });
+        const counted = await Promise.all(Array.from({ length: 8 }, () => store.transaction(async (tx) => {
+          const t = tx.collection("${run}");
+          const n = ((await t.get("n"))?.value ?? 0) + 1;
+          await t.set("n", n);
+          return n;
+        })));
+        const refused = await c.set("k", 1, { ifVersion: 1e6 }).catch((error) => [error instanceof StoreError, error.code]);
+        const first = (await watch.next()).value;
+        return [got.version === set, got.expiresAt > Date.now(), (await c.get("k")).value, new Set(counted).size,
+          (await c.list({ prefix: "k" })).map(({ key }) => key), refused, [first.kind, first.key], await store.sql\`SELECT 1 AS one\`];`;
+      expect(await runIn(run, hub, code)).toEqual({
+        value: [true, true, { a: 1, b: 2 }, 8, ["k"], [true, "CONFLICT"], ["set", "k"], [{ one: 1 }]],
+      });
+      expect(await valueOf(hub, `return (await store.collection("${run}").get("n")).value`)).toBe(8);
+    }),
+  );
+
+  test("a process that dies in the middle of a transaction leaves nothing of it", () =>
+    withHosts(async (hub) => {
+      const code = `await store.transaction(async (tx) => { await tx.collection("dead").set("k", 1); process.kill(process.pid, "SIGKILL"); await new Promise(() => {}); })`;
+      await hub.ask(`RUN_process ${code}\n`);
+      expect(await valueOf(hub, `return await store.collection("dead").get("k")`)).toBe(null);
+      await until("the next process", async () => {
+        const reply = await hub.ask(`RUN_process return await store.collection("dead").set("k", 2)\n`);
+        return reply.includes('"value"');
+      });
+    }));
+});

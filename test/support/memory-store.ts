@@ -13,6 +13,7 @@ import type {
   StoredEntry,
   StorePort,
   WatchSink,
+  StoreVersion,
   WatchWish,
 } from "../../src/module/store/port";
 import { planCommit } from "../../src/store/plan";
@@ -85,7 +86,7 @@ export class MemoryStore implements StorePort {
     }
   }
 
-  watch(wish: WatchWish, sink: WatchSink): () => void {
+  watch(_version: StoreVersion, wish: WatchWish, sink: WatchSink): () => void {
     this.sinks.set(sink, wish);
     sink.begin(wish.after ?? this.version);
     for (const each of this.changes) if (each.version > (wish.after ?? Infinity) && fits(each, wish)) sink.push(each);

@@ -10,6 +10,7 @@ import type {
   SqlStatement,
   StoredDocument,
   StorePort,
+  StoreVersion,
   WatchSink,
   WatchWish,
 } from "../../module/store/port";
@@ -84,10 +85,10 @@ export class HostedStore implements StorePort {
     return this.#ask(ASK.sql, [encodeValue([parts, values])], readRows);
   }
 
-  watch({ collection, key, prefix, after }: WatchWish, sink: WatchSink): () => void {
+  watch(version: StoreVersion, { collection, key, prefix, after }: WatchWish, sink: WatchSink): () => void {
     const number = ++this.#last;
     this.#watches.set(number, sink);
-    this.#send(number, ASK.watch, [collection, key, prefix, after]);
+    this.#send(number, ASK.watch, [version.id, version.module, collection, key, prefix, after]);
     return () => this.#leave(number);
   }
 

@@ -181,9 +181,9 @@ function readCheck(reader: FlatReader): Check {
 function pushMutation(flat: Flat, mutation: Mutation): void {
   const { kind, collection, key, ifVersion } = mutation;
   flat.push(MUTATIONS.indexOf(kind), collection, key, ifVersion);
-  if (kind === "set" || kind === "patch") flat.push(mutation.text, mutation.expiresAt);
-  else if (kind === "increment") flat.push(mutation.by, mutation.field, mutation.expiresAt);
-  else if (kind === "expire") flat.push(mutation.expiresAt);
+  if (kind === "set" || kind === "patch") flat.push(mutation.text, flatExpiry(mutation.expiresAt));
+  else if (kind === "increment") flat.push(mutation.by, mutation.field, flatExpiry(mutation.expiresAt));
+  else if (kind === "expire") flat.push(flatExpiry(mutation.expiresAt));
 }
 
 function readMutation(reader: FlatReader): Mutation {
@@ -196,7 +196,7 @@ function readMutation(reader: FlatReader): Mutation {
     case "increment":
       return { kind, ...target, by: reader.number(), field: reader.textOrNull(), expiresAt: readExpiry(reader) };
     case "expire":
-      return { kind, ...target, expiresAt: reader.numberOrNull() };
+      return { kind, ...target, expiresAt: readExpiry(reader) };
     case "delete":
       return { kind, ...target };
     default:
@@ -204,19 +204,25 @@ function readMutation(reader: FlatReader): Mutation {
   }
 }
 
-function readExpiry(reader: FlatReader): NewExpiry {
-  return reader.isText ? readKeep(reader) : reader.numberOrNull();
+/** A text is "keep", or the milliseconds of `inMs`. */
+function flatExpiry(expiry: NewExpiry): Flat[number] {
+  return typeof expiry === "object" && expiry !== null ? String(expiry.inMs) : expiry;
 }
 
-function readKeep(reader: FlatReader): "keep" {
-  if (reader.text() !== "keep") throw new TypeError("a message of the store has an unknown expiry");
-  return "keep";
+function readExpiry(reader: FlatReader): NewExpiry {
+  if (!reader.isText) return reader.numberOrNull();
+  const text = reader.text();
+  if (text === "keep") return text;
+  const inMs = Number(text);
+  if (text === "" || !(inMs > 0 && Number.isFinite(inMs)))
+    throw new TypeError("a message of the store has an unknown expiry");
+  return { inMs };
 }
 
 export function pushResult(flat: Flat, result: CommitResult): void {
   if (!result.ok) return void flat.push(0, result.code, result.message, result.at);
   flat.push(1, result.mutated.length);
-  for (const { version, text, number } of result.mutated) flat.push(version, text, number);
+  for (const { version, text, number, expiresAt } of result.mutated) flat.push(version, text, number, expiresAt);
 }
 
 export function readResult(reader: FlatReader): CommitResult {
@@ -226,7 +232,12 @@ export function readResult(reader: FlatReader): CommitResult {
 }
 
 function readMutated(reader: FlatReader): Mutated {
-  return { version: reader.number(), text: reader.textOrNull(), number: reader.numberOrNull() };
+  return {
+    version: reader.number(),
+    text: reader.textOrNull(),
+    number: reader.numberOrNull(),
+    expiresAt: reader.numberOrNull(),
+  };
 }
 
 export function pushChange(flat: Flat, { version, collection, key, kind, text }: StoredChange): void {

@@ -15,7 +15,7 @@ export const ASK = {
   commit: 3,
   /** A statement and its values, as one encoded value. */
   sql: 4,
-  /** A wish. The number is the watch's. */
+  /** The id and the name of the module's version, and a wish. The number is the watch's. */
   watch: 5,
   /** The watch of this number has no reader any more. */
   leave: 6,

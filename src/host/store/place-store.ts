@@ -7,6 +7,7 @@ import type {
   SqlStatement,
   StoredChange,
   StorePort,
+  StoreVersion,
   WatchSink,
   WatchWish,
 } from "../../module/store/port";
@@ -97,12 +98,16 @@ export class PlaceStore {
   #receive(number: number, kind: number, reader: FlatReader): void {
     switch (kind) {
       case ASK.watch:
-        return this.#watch(number, {
-          collection: reader.text(),
-          key: reader.textOrNull(),
-          prefix: reader.text(),
-          after: reader.numberOrNull(),
-        });
+        return this.#watch(
+          number,
+          { id: reader.number(), module: reader.text() },
+          {
+            collection: reader.text(),
+            key: reader.textOrNull(),
+            prefix: reader.text(),
+            after: reader.numberOrNull(),
+          },
+        );
       case ASK.leave:
         this.#watches.get(number)?.leave();
         this.#watches.delete(number);
@@ -204,14 +209,14 @@ export class PlaceStore {
     this.tell(number, TOLD.failure, (flat) => flat.push(code, message));
   }
 
-  #watch(number: number, wish: WatchWish): void {
+  #watch(number: number, version: StoreVersion, wish: WatchWish): void {
     if (this.#watches.has(number)) throw new TypeError("a message of the store begins a watch twice");
     const watch = new PlaceWatch(number, this);
     if (this.#watches.size >= MAX_WATCHES)
       return watch.refuse(new StoreError("BUSY", `there are ${MAX_WATCHES} watches of this place`));
     this.#watches.set(number, watch);
     try {
-      watch.begun(this.#store.watch(wish, watch));
+      watch.begun(this.#store.watch(version, wish, watch));
     } catch (error) {
       this.#watches.delete(number);
       watch.refuse(error);
