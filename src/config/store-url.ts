@@ -2,20 +2,20 @@
 import { resolve } from "node:path";
 
 /** The forms of a store's URL: the end of the message about a wrong one. */
-export const STORE_FORMS = "sqlite://PATH";
+export const STORE_FORMS = "sqlite://PATH, json://PATH";
 
-const FILE_URL = /^(?<scheme>sqlite):\/\/(?<path>[^?#]+)$/;
+const FILE_URL = /^(?<scheme>sqlite|json):\/\/(?<path>[^?#]+)$/;
 
 /** A database in a file. `path` may be relative. */
 interface StoreFile {
-  readonly kind: "sqlite";
+  readonly kind: "sqlite" | "json";
   readonly path: string;
 }
 
 /** @returns null: it is no URL of a store */
 export function parseStoreUrl(url: string): StoreFile | null {
   const groups = FILE_URL.exec(url)?.groups;
-  return groups === undefined ? null : { kind: groups["scheme"] as "sqlite", path: groups["path"] as string };
+  return groups === undefined ? null : { kind: groups["scheme"] as StoreFile["kind"], path: groups["path"] as string };
 }
 
 /** @param folder where relative paths begin. @returns the URL with an absolute path; others stay */

@@ -33,6 +33,9 @@ import { storeError, type Writer } from "./writer";
 
 /** A database that could not be opened is tried again by the first use after so long. In milliseconds. */
 const RETRY_MS = 500;
+/** How long the first use waits for the process before this one, which may have the file of JSON. In milliseconds. */
+const HANDOVER_MS = 5000;
+const HANDOVER_STEP_MS = 50;
 const MAX_DEPTH = 200;
 /** How often a database is asked for writes of other processes while something watches. In milliseconds. */
 const LOOK_MS = 100;
@@ -191,7 +194,7 @@ export class StoreEngine implements StorePort {
 
   #store(): Awaitable<OpenStore> {
     if (this.#open !== null) return this.#open;
-    if (this.#isClosed) throw new StoreError("UNAVAILABLE", "the store is closed: the server ends");
+    if (this.#isClosed) throw closedError();
     if (this.#opening !== null) return this.#opening;
     const { url, error } = { url: this.#url(), error: this.#recentFailure() };
     if (error !== null) throw error;
@@ -207,7 +210,8 @@ export class StoreEngine implements StorePort {
     return this.#options.settings().url ?? `sqlite://${join(this.#options.dataDir, DEFAULT_FILE)}`;
   }
 
-  #openNow(url: string): Awaitable<OpenStore> {
+  /** @param triedMs  how long it was tried before */
+  #openNow(url: string, triedMs = 0): Awaitable<OpenStore> {
     const { durability, maxValueBytes, keptChanges } = this.#options.settings();
     try {
       const backend = openBackend(url, {
@@ -230,6 +234,14 @@ export class StoreEngine implements StorePort {
       );
       return this.#opening;
     } catch (error) {
+      if (url.startsWith("json:") && storeError(error).code === "UNAVAILABLE" && triedMs < HANDOVER_MS) {
+        this.#opening = asHost(() => Bun.sleep(HANDOVER_STEP_MS)).then(() => {
+          this.#opening = null;
+          if (this.#isClosed) throw closedError();
+          return this.#openNow(url, triedMs + HANDOVER_STEP_MS);
+        });
+        return this.#opening;
+      }
       throw this.#notOpened(error);
     }
   }
@@ -269,4 +281,8 @@ export class StoreEngine implements StorePort {
   #log({ code, message }: StoreError): void {
     this.#options.log.error(`store: ${code}: ${maskUrls(message)}`);
   }
+}
+
+function closedError(): StoreError {
+  return new StoreError("UNAVAILABLE", "the store is closed: the server ends");
 }

@@ -122,7 +122,7 @@ function holds(check: Check, found: Found): boolean {
 }
 
 /** @returns null: there is none, or its time is over */
-function liveAt(document: StoredDocument | null, now: number): StoredDocument | null {
+export function liveAt(document: StoredDocument | null, now: number): StoredDocument | null {
   return document === null || (document.expiresAt !== null && document.expiresAt <= now) ? null : document;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { shareHub, withHub } from "../support/hub";
 import { runOnStore, STORE_MODULE } from "../support/store-module";
@@ -312,5 +312,38 @@ describe("in a pool thread and in a module's process", () => {
         const reply = await hub.ask(`RUN_process return await store.collection("dead").set("k", 2)\n`);
         return reply.includes('"value"');
       });
+    }));
+});
+
+describe("a store in a file of JSON", () => {
+  const JSON_FILES = { ...FILES, "hrmr.json": JSON.stringify({ store: { url: "json://data/hub.json" } }) };
+
+  test("is there after a restart, as lines that a person can read", () =>
+    withHub(JSON_FILES, [], async (hub) => {
+      await valueOf(
+        hub,
+        `await store.collection("a").set("k", { n: 1 }); return store.transaction((tx) => tx.collection("a").increment("n", 5));`,
+      );
+      expect(readFileSync(join(hub.dir, "data/hub.json"), "utf8")).toContain('{"n":1}');
+      expect(statSync(join(hub.dir, "data/hub.json")).mode & 0o777).toBe(0o600);
+      await withHub(
+        { ...JSON_FILES, "data/hub.json": readFileSync(join(hub.dir, "data/hub.json"), "utf8") },
+        [],
+        async (next) => {
+          const code = `const c = store.collection("a"); return [(await c.get("k")).value, (await c.get("n")).value]`;
+          expect(await valueOf(next, code)).toEqual([{ n: 1 }, 5]);
+        },
+      );
+    }));
+
+  test("is for one process: another one says so", () =>
+    withHub(JSON_FILES, [], async (hub) => {
+      await valueOf(hub, `await store.collection("a").set("k", 1)`);
+      const settings = JSON.stringify({ store: { url: `json://${join(hub.dir, "data/hub.json")}` } });
+      await withHub({ ...FILES, "hrmr.json": settings }, [], async (other) => {
+        const outcome = await runOnStore(other, `return await store.collection("a").get("k")`);
+        expect([outcome.code, outcome.message]).toEqual(["UNAVAILABLE", expect.stringContaining("`processes` to 1")]);
+      });
+      expect(await valueOf(hub, `return (await store.collection("a").get("k")).value`)).toBe(1);
     }));
 });
