@@ -274,6 +274,7 @@ describe("the commands of", () => {
     ["docs/operating.md", GREET, {}],
     // As above.
     ["docs/rpc.md", { "modules/kv.ts": /```ts\n([\s\S]*?)```/.exec(read("docs/rpc.md"))?.[1] ?? "" }, {}],
+    ["docs/store.md", { "modules/scores.ts": /```ts\n([\s\S]*?)```/.exec(read("docs/store.md"))?.[1] ?? "" }, {}],
     ["docs/systemd.md", GREET, {}],
     [
       "docs/upload.md",

@@ -1,5 +1,5 @@
 /** The URL of the store's database. */
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 
 /** The forms of a store's URL: the end of the message about a wrong one. */
 export const STORE_FORMS = "sqlite://PATH, json://PATH";
@@ -10,6 +10,11 @@ const FILE_URL = /^(?<scheme>sqlite|json):\/\/(?<path>[^?#]+)$/;
 interface StoreFile {
   readonly kind: "sqlite" | "json";
   readonly path: string;
+}
+
+/** @returns the URL where the settings name none */
+export function defaultStoreUrl(dataDir: string): string {
+  return `sqlite://${join(dataDir, "hub.sqlite")}`;
 }
 
 /** @returns null: it is no URL of a store */

@@ -95,5 +95,17 @@ export interface Backend {
   collections(): Awaitable<readonly { readonly name: string; readonly documents: number }[]>;
   /** @throws StoreError UNSUPPORTED */
   sql(statement: SqlStatement): Awaitable<readonly Record<string, unknown>[]>;
+  /** The indexes whose entries lie in the database. Default: none, they are made at each start. */
+  indexes?(): Awaitable<readonly { readonly collection: string; readonly index: string }[]>;
+  /** Looks at all of it. @returns the faults, each a sentence */
+  check(): Awaitable<readonly string[]>;
+  /** Gives unused space back to the disk. @throws StoreError UNSUPPORTED */
+  compact(): Awaitable<void>;
+  /**
+   * Writes a copy into a new file, as the store is at one moment, while it is used.
+   *
+   * @throws StoreError UNSUPPORTED, or as above
+   */
+  backup(path: string): Awaitable<void>;
   close(): Awaitable<void>;
 }

@@ -2,9 +2,9 @@
  * The store of a server process: opens the database at its first use, groups commits, and tells the watches. It is the
  * port of modules in this thread.
  */
-import { join } from "node:path";
 import type { StoreOptions } from "../config/options";
 import { maskUrls } from "../config/quoted";
+import { defaultStoreUrl } from "../config/store-url";
 import { StoreError } from "../module/store/error";
 import type {
   Awaitable,
@@ -39,8 +39,6 @@ const HANDOVER_STEP_MS = 50;
 const MAX_DEPTH = 200;
 /** How often a database is asked for writes of other processes while something watches. In milliseconds. */
 const LOOK_MS = 100;
-/** Of a database in the data folder. */
-const DEFAULT_FILE = "hub.sqlite";
 
 interface EngineOptions {
   /** The settings now. */
@@ -207,7 +205,7 @@ export class StoreEngine implements StorePort {
   }
 
   #url(): string {
-    return this.#options.settings().url ?? `sqlite://${join(this.#options.dataDir, DEFAULT_FILE)}`;
+    return this.#options.settings().url ?? defaultStoreUrl(this.#options.dataDir);
   }
 
   /** @param triedMs  how long it was tried before */

@@ -6,6 +6,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { version } from "../../package.json";
 import type { Options } from "../config/options";
+import { defaultStoreUrl } from "../config/store-url";
 import { effectiveConfig, type ResolvedConfig } from "../config/resolve/resolved";
 import { messageOf, UserError } from "../config/user-error";
 import { AuditLog } from "../control/audit";
@@ -329,9 +330,11 @@ class Master implements Operations {
     if (this.#parts === null) return null;
     const { config, folders } = this.#parts;
     const effective = effectiveConfig(config);
-    // Where it is, for `hrmr token`: a command in another environment would look elsewhere.
+    // Where they are, for `hrmr token` and `hrmr store`: a command in another environment would look elsewhere.
     const tokens = effective.values["access.tokensFile"];
     if (tokens !== undefined) tokens.value ??= join(folders.dataDir, TOKENS_FILE);
+    const store = effective.values["store.url"];
+    if (store !== undefined) store.value ??= defaultStoreUrl(folders.dataDir);
     return effective;
   }
 

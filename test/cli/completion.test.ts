@@ -68,7 +68,7 @@ const CASES: readonly (readonly [behaviour: string, cases: readonly Case[]])[] =
   [
     "completes commands",
     [
-      ["hrmr re", ["reload", "remove", "restart"]],
+      ["hrmr re", ["reload", "remove", "restart", "restore"]],
       ["hrmr comp", ["completion"]],
     ],
   ],
@@ -102,7 +102,7 @@ const CASES: readonly (readonly [behaviour: string, cases: readonly Case[]])[] =
   [
     "completes the arguments of help and completion",
     [
-      ["hrmr help st", ["start", "status", "stop"]],
+      ["hrmr help st", ["start", "status", "stop", "store"]],
       ["hrmr completion z", ["zsh"]],
     ],
   ],

@@ -6,21 +6,15 @@ import { dirname, join, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { nearest, suggest } from "../../config/nearest";
 import { quoted } from "../../config/quoted";
-import type { EffectiveConfig } from "../../config/resolve/resolved";
 import { UserError } from "../../config/user-error";
-import { controlRequest } from "../../control/client";
 import { scopeMistake, SCOPE_FORMS } from "../../hub/access/scopes";
 import { readTokens, TOKENS_FILE, writeTokens } from "../../hub/access/token-file";
 import { expiryOf, hashOf, isExpired, makeToken, nameMistake, type TokenRecord } from "../../hub/access/tokens";
-import { couldMakeFolder, findData, findState } from "../../server/folders";
 import { lockFile } from "../../supervise/takeover/lock";
 import { makePrivateFolder } from "../../system/private-files";
-import { findServer } from "../remote/control-target";
+import { projectData, runningSetting } from "../remote/project-data";
 import { argument, badValue, type Flags, repeated, switchFlag, usageError, valueFlag } from "../flags";
 import { type Column, lineWidth, type Paint, paintFor, printJson, tableLines } from "../screen/terminal";
-import { projectFolder } from "../remote/project-folder";
-import type { Options } from "../../config/options";
-import { resolveConfig } from "../start/options";
 
 export const TOKEN_ACTIONS = ["add", "list", "revoke"] as const;
 type Action = (typeof TOKEN_ACTIONS)[number];
@@ -153,8 +147,6 @@ function shownTime(at: string): string {
 /** How long to wait for another command that changes the file. In milliseconds. */
 const LOCK_MS = 5000;
 const LOCK_PAUSE_MS = 20;
-/** How long a running server may take to say where its file is. In milliseconds. */
-const ASK_MS = 2000;
 
 /** Reads, changes and replaces the file, while no other command does. */
 function change(file: string, edit: (records: readonly TokenRecord[]) => readonly TokenRecord[]): void {
@@ -191,35 +183,10 @@ interface Place {
  */
 async function tokensFile({ file, config, modules, data }: Place): Promise<string> {
   if (file !== undefined) return resolve(file);
-  const running = data === undefined ? await runningFile({ config, modules }) : null;
+  const running = data === undefined ? await runningSetting({ config, modules }, "access.tokensFile") : null;
   if (running !== null) return running;
-  const isNamed = [config, modules, data].some((each) => each !== undefined);
-  const cwd = isNamed ? process.cwd() : projectFolder(process.cwd());
-  const resolved = await resolveConfig({ config, modules, data, listen: [] }, process.env, cwd);
-  const options = cwd === process.cwd() ? resolved.options : inProject(resolved.options, cwd);
-  const notes: string[] = [];
-  const { tokensFile: named } = options.access;
-  return named ?? join(findData(options, findState(options, notes, couldMakeFolder), notes, process.env), TOKENS_FILE);
-}
-
-/** Default folders start at the working directory, which is another one here. */
-function inProject(options: Options, project: string): Options {
-  return { ...options, modulesDir: options.modulesDir ?? join(project, "modules") };
-}
-
-/** @returns null: no server runs here, it does not answer, or it is too old to know */
-async function runningFile(place: Pick<Place, "config" | "modules">): Promise<string | null> {
-  try {
-    const server = await findServer(place);
-    const { body } = await controlRequest<Partial<EffectiveConfig>>(server, "GET", "/v1/config", undefined, {
-      timeoutMs: ASK_MS,
-    });
-    const file = body.values?.["access.tokensFile"]?.value;
-    return typeof file === "string" ? file : null;
-  } catch (error) {
-    if (error instanceof UserError) return null;
-    throw error;
-  }
+  const { options, dataDir } = await projectData({ config, modules, data });
+  return options.access.tokensFile ?? join(dataDir, TOKENS_FILE);
 }
 
 // ---- the command line ----

@@ -11,6 +11,7 @@ import type { CompletionCommand, CompletionFlag, Offer } from "./offers";
 import { zshScript } from "./zsh";
 import { argument, badValue, type Flag, type Flags } from "../flags";
 import { exampleNames } from "../commands/examples";
+import { STORE_ACTIONS } from "../commands/store/store";
 import { TOKEN_ACTIONS } from "../commands/token";
 import { findCommand } from "../help";
 
@@ -95,6 +96,7 @@ function offerForFlag(flag: Flag): Offer {
 function offerForArgument(command: string, name: string, { valueHint }: Flag, commandNames: readonly string[]): Offer {
   if (name === "module") return { kind: "modules" };
   if (command === "token" && name === "action") return { kind: "words", words: TOKEN_ACTIONS };
+  if (command === "store" && name === "action") return { kind: "words", words: STORE_ACTIONS };
   if (command === "examples" && name === "name") return { kind: "words", words: exampleNames() };
   if (name === "shell") return { kind: "words", words: SHELLS };
   if (name === "file") return { kind: "file" };

@@ -137,6 +137,21 @@ export class JsonBackend implements Backend {
     );
   }
 
+  /** What is read at the opening has been checked then. */
+  check(): readonly string[] {
+    this.#opened();
+    return [];
+  }
+
+  compact(): void {
+    this.#compact();
+  }
+
+  backup(path: string): void {
+    const { file, documents } = this.#opened();
+    file.copyTo(path, linesOf(documents, this.#options.now()));
+  }
+
   /** Writes the file anew, so that it has a line for each document and nothing else. */
   close(): void {
     if (this.#open === null) return;

@@ -139,6 +139,21 @@ export class StoreFile {
     }
   }
 
+  /** Writes the lines into a new file, which is on the disk when this returns. @throws StoreError */
+  copyTo(path: string, lines: Iterable<string>): void {
+    let fd: number | null = null;
+    try {
+      fd = openSync(path, "wx", PRIVATE_FILE);
+      writeLines(fd, lines);
+      fsyncSync(fd);
+      syncFolder(dirname(path));
+    } catch (error) {
+      throw databaseError(error, path);
+    } finally {
+      if (fd !== null) closeSync(fd);
+    }
+  }
+
   close(): void {
     this.#stopTimer();
     try {

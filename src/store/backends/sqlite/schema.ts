@@ -1,8 +1,9 @@
 /** The tables of a store in SQLite, and opening its file. */
 import { Database } from "bun:sqlite";
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { StoreError } from "../../../module/store/error";
+import { syncFolder } from "../../../system/durable";
 import { PRIVATE_FILE, PRIVATE_FOLDER } from "../../../system/private-files";
 
 /** "hrmr": tells a store from other databases. */
@@ -56,6 +57,22 @@ export function openFile(path: string, durability: "full" | "relaxed"): Database
     db.close();
     throw error;
   }
+}
+
+/** Copies a store, as it is now, into a new file, which is on the disk when this returns. @throws Error EEXIST */
+export function copyInto(db: Database, path: string): void {
+  // SQLite writes into an empty file, too, and would make one that others may read.
+  const fd = openSync(path, "wx", PRIVATE_FILE);
+  try {
+    db.prepare("VACUUM INTO ?").run(path);
+    fsyncSync(fd);
+  } catch (error) {
+    rmSync(path);
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
+  syncFolder(dirname(path));
 }
 
 /** SQLite does not wait by itself for another process that does the same. */

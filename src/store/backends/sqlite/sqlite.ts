@@ -19,8 +19,9 @@ import { databaseError } from "../../database-error";
 import { entriesOf, type DocumentWrite, type Found, planCommit } from "../../plan";
 import { RecentChanges } from "../../recent";
 import { pushChange, readChanges } from "./change-rows";
+import { checkFile } from "./check";
 import { DocumentCache } from "./document-cache";
-import { openFile } from "./schema";
+import { copyInto, openFile } from "./schema";
 
 /** A page also ends behind so many letters of values. */
 const MAX_PAGE_LETTERS = 4 * 1024 * 1024;
@@ -442,6 +443,30 @@ export class SqliteBackend implements Backend, Found {
     } catch (error) {
       throw databaseError(error, this.path);
     }
+  }
+
+  indexes(): readonly { readonly collection: string; readonly index: string }[] {
+    return this.#try(
+      () =>
+        this.statement(
+          'SELECT c.name AS collection, i.name AS "index" FROM indexes i JOIN collections c ON c.id = i.collection',
+        ).all() as { collection: string; index: string }[],
+    );
+  }
+
+  check(): readonly string[] {
+    return this.#try(() => checkFile(this.#database));
+  }
+
+  compact(): void {
+    this.#try(() => {
+      this.#database.run("VACUUM");
+      this.#database.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    });
+  }
+
+  backup(path: string): void {
+    this.#try(() => copyInto(this.#database, path));
   }
 
   close(): void {
