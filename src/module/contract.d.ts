@@ -127,6 +127,11 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
    */
   schedule?: Record<string, Task<State, Config>>;
   /**
+   * Collections of the store that `find` searches, with their indexes: `{ scores: { indexes: ["user", "address.city"]
+   * } }`. An index is complete before `setup`. It goes when no serving module declares it any more.
+   */
+  collections?: Record<string, CollectionOptions>;
+  /**
    * A program in any language answers messages and offers services: `{ command: ["python3", "bot.py"], protocol:
    * "lines", routes: ["BOT "] }`. It runs as long as the version, and is started again when it ends. A module with a
    * program has no setup, check, handoff or dispose.
@@ -791,7 +796,7 @@ export interface CollectionReader<T> {
    * Documents by an index, in the order null, false, true, numbers, strings, then by key. Next page: `after` the last
    * entry.
    *
-   * @param index one of the collection's `indexes`: a field, "user" or "address.city"
+   * @param index one that a module declares in its `collections`: a field, "user" or "address.city"
    * @throws StoreError INDEX_MISSING
    */
   find(index: string, options?: FindOptions): Promise<StoreEntry<T>[]>;
@@ -821,6 +826,12 @@ export interface FindOptions {
   readonly limit?: number;
   /** Default false. */
   readonly reverse?: boolean;
+}
+
+/** A collection in a module's definition. */
+export interface CollectionOptions {
+  /** Fields that `find` searches: "user", "address.city". At most 32. */
+  readonly indexes?: readonly string[];
 }
 
 /** What an index holds. A field with another value, or without one, is not in it. */

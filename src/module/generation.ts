@@ -32,6 +32,8 @@ export class Generation implements RouteOwner {
   readonly life: LoadedModule["shape"]["life"];
   /** Names of the modules that it needs. */
   readonly needs: readonly string[];
+  /** Its collections in the store, with the indexes that it declares. */
+  readonly collections: LoadedModule["shape"]["collections"];
   readonly routes: readonly BoundRoute[];
   /** By name. */
   readonly services: ReadonlyMap<string, BoundService>;
@@ -61,6 +63,7 @@ export class Generation implements RouteOwner {
     const middleware = module.shape.middleware ?? null;
     this.life = module.shape.life;
     this.needs = module.shape.needs;
+    this.collections = module.shape.collections;
     const { routes, services, handlers, tasks } = module.shape;
     const places = new Set([...routes, ...services, ...handlers, ...tasks].map(({ spec: { run } }) => run));
     const hasProgram = module.shape.definition?.program !== undefined;

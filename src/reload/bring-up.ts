@@ -42,6 +42,7 @@ async function start(run: Run, candidate: Candidate): Promise<void> {
 
 async function startBeside({ registry }: Run, candidate: Candidate, previous: Generation | null): Promise<void> {
   const { generation, notes } = candidate;
+  await registry.options.store?.declare(generation);
   if (generation.needsMain) await generation.start(await handoffOf(previous, notes));
   if (generation.needsHost) await prepareInHost(registry, candidate, previous);
 }
@@ -53,6 +54,8 @@ async function startBeside({ registry }: Run, candidate: Candidate, previous: Ge
 async function startExclusive(run: Run, candidate: Candidate, previous: Generation): Promise<void> {
   const { registry } = run;
   const { entry, generation, notes } = candidate;
+  // Clients wait from here on, so that it is done before.
+  await registry.options.store?.declare(generation);
   entry.live = null;
   entry.unavailable = previous.unavailableRoutes();
   entry.hadProcedures = previous.hasProcedures;
@@ -162,6 +165,7 @@ async function bringBack(run: Run, { entry }: Candidate, replaced: NonNullable<C
   const spec = { ...previous.spec, id: registry.nextId() };
   try {
     const again = await loadGeneration(registry, spec);
+    await registry.options.store?.declare(again);
     if (again.needsMain) await again.start(handoff);
     if (again.needsHost) await registry.options.host.prepare(spec, previous.needsHost ? previous.id : null, again);
     entry.live = again;

@@ -84,6 +84,13 @@ interface EventWiring extends EventHub {
 interface StoreWiring extends StorePort {
   /** @param modules all that serve, or are being replaced (`live` is null). Call it in the turn of the swap */
   follow(modules: Iterable<Pick<ModuleEntry, "name" | "live">>): void;
+  /**
+   * Makes the indexes of a version complete, before its setup. Never rejects: if the database cannot be used, its first
+   * use tells it.
+   */
+  declare(version: Pick<Generation, "id" | "collections">): Promise<void>;
+  /** The version has ended: indexes that no other one declares go. */
+  forget(id: number): void;
 }
 
 /** The settings are those at the start. */

@@ -163,6 +163,7 @@ export class Registry implements ModuleSet {
   }
 
   disposed(generation: Generation, left: LeftBehind): void {
+    this.options.store?.forget(generation.id);
     if (this.#isClosed) return;
     const { name, number, id, remains } = generation;
     this.#collector.disposed({ module: name, generation: number, id, remains, left });

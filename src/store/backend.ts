@@ -26,7 +26,10 @@ export interface BackendOptions {
   readonly raiseClock: (moment: number) => void;
   /** Changes that are kept for watches. */
   readonly keptChanges: number;
-  /** The indexes of a collection, as the modules declare them. */
+  /**
+   * The indexes of a collection, as the modules of this process declare them. A database that is written by several
+   * processes keeps all that it has, since one process declares them before another.
+   */
   readonly indexesOf: (collection: string) => readonly string[];
   /** Changes of others than this backend's commits (another process, another machine), in order. */
   readonly onForeignChanges: (changes: readonly StoredChange[]) => void;
@@ -90,12 +93,12 @@ export interface Backend {
   expired(limit: number): Awaitable<readonly (StoredEntry & { readonly collection: string })[]>;
   /** Makes the entries of an index that a module declares anew, a part at a time. @returns whether it is complete */
   buildIndex(collection: string, index: string): Awaitable<boolean>;
-  /** Removes the entries of an index that no module declares any more. */
-  dropIndex(collection: string, index: string): Awaitable<void>;
+  /** Removes an index that no module declares any more, a part at a time. @returns whether it is gone */
+  dropIndex(collection: string, index: string): Awaitable<boolean>;
   collections(): Awaitable<readonly { readonly name: string; readonly documents: number }[]>;
   /** @throws StoreError UNSUPPORTED */
   sql(statement: SqlStatement): Awaitable<readonly Record<string, unknown>[]>;
-  /** The indexes whose entries lie in the database. Default: none, they are made at each start. */
+  /** The indexes that it has, complete or not. Default: none is kept. */
   indexes?(): Awaitable<readonly { readonly collection: string; readonly index: string }[]>;
   /** Looks at all of it. @returns the faults, each a sentence */
   check(): Awaitable<readonly string[]>;

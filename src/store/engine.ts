@@ -8,6 +8,7 @@ import { defaultStoreUrl } from "../config/store-url";
 import { StoreError } from "../module/store/error";
 import type {
   Awaitable,
+  CollectionSpec,
   Commit,
   CommitResult,
   IndexRange,
@@ -27,6 +28,7 @@ import type { Backend } from "./backend";
 import { openBackend } from "./backends/open";
 import { StoreClock } from "./clock";
 import { Feed } from "./feed";
+import { DeclaredIndexes, IndexBuilder } from "./indexes";
 import { QueueWriter } from "./queue-writer";
 import { TurnWriter } from "./turn-writer";
 import { storeError, type Writer } from "./writer";
@@ -54,11 +56,13 @@ interface OpenStore {
   readonly backend: Backend;
   readonly writer: Writer;
   readonly feed: Feed;
+  readonly indexes: IndexBuilder;
 }
 
 export class StoreEngine implements StorePort {
   readonly #options: EngineOptions;
   readonly #clock = new StoreClock();
+  readonly #declared = new DeclaredIndexes();
   #open: OpenStore | null = null;
   #opening: Promise<OpenStore> | null = null;
   /** Why it could not be opened, for some time. */
@@ -80,7 +84,12 @@ export class StoreEngine implements StorePort {
   }
 
   find(collection: string, range: IndexRange): Awaitable<Page> {
-    return this.#with(({ writer, backend }) => writer.read(() => backend.find(collection, range)));
+    this.#declared.mustHave(collection, range.index);
+    return this.#with(({ writer, backend, indexes }) => {
+      const find = (): Awaitable<Page> => writer.read(() => backend.find(collection, range));
+      const built = indexes.build(collection, range.index);
+      return built instanceof Promise ? built.then(find) : find();
+    });
   }
 
   commit(commit: Commit): Awaitable<CommitResult> {
@@ -92,11 +101,8 @@ export class StoreEngine implements StorePort {
   }
 
   sql(statement: SqlStatement): Awaitable<readonly Record<string, unknown>[]> {
-    return this.#with(async ({ writer, backend }) => {
-      // A statement may write, and must not become part of a batch that may be rolled back.
-      await writer.idle();
-      return await backend.sql(statement);
-    });
+    // A statement may write, and must not become part of a batch that may be rolled back.
+    return this.#with(({ writer, backend }) => writer.between(() => backend.sql(statement)));
   }
 
   watch(version: StoreVersion, wish: WatchWish, sink: WatchSink): () => void {
@@ -127,6 +133,27 @@ export class StoreEngine implements StorePort {
   /** The modules that serve from now on. */
   follow(modules: Parameters<Feed["follow"]>[0]): void {
     this.#open?.feed.follow(modules);
+  }
+
+  async declare({
+    id,
+    collections,
+  }: {
+    readonly id: number;
+    readonly collections: readonly CollectionSpec[];
+  }): Promise<void> {
+    this.#declared.add(id, collections);
+    try {
+      for (const { name, indexes } of collections)
+        for (const index of indexes) await this.#with((open) => open.indexes.build(name, index));
+    } catch (error) {
+      this.#log(storeError(error));
+    }
+  }
+
+  forget(id: number): void {
+    this.#declared.delete(id);
+    this.#open?.indexes.keep(this.#declared);
   }
 
   /** The settings may have changed: another database is opened in place of this one, when what is under way is durable. */
@@ -218,7 +245,7 @@ export class StoreEngine implements StorePort {
         now: this.#clock.now,
         raiseClock: this.#clock.raise,
         keptChanges,
-        indexesOf: () => [],
+        indexesOf: (collection) => this.#declared.of(collection),
         onForeignChanges: (changes) => this.#open?.feed.publish(changes),
       });
       const version = asHost(() => backend.open());
@@ -251,17 +278,24 @@ export class StoreEngine implements StorePort {
       changed: (changes: Parameters<Feed["publish"]>[0]) => feed.publish(changes),
       committed: () => {},
       failed: (error: StoreError) => this.#broken(error),
+      mustFind: (collection: string, index: string) => this.#mustFind(collection, index),
     };
     const { begin } = backend;
     const writer =
       begin === undefined
         ? new QueueWriter(backend, owner)
         : new TurnWriter(backend as ConstructorParameters<typeof TurnWriter>[0], owner);
-    const open = { ...made, writer, feed };
+    const open = { ...made, writer, feed, indexes: new IndexBuilder(backend, writer) };
     this.#open = open;
     this.#opening = null;
     this.#failure = null;
     return open;
+  }
+
+  #mustFind(collection: string, index: string): void {
+    this.#declared.mustHave(collection, index);
+    if (this.#open?.indexes.isComplete(collection, index) === true) return;
+    throw new StoreError("BUSY", `the index ${JSON.stringify(index)} of ${collection} is being made: try it again`);
   }
 
   #notOpened(error: unknown): StoreError {

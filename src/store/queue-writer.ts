@@ -42,6 +42,10 @@ export class QueueWriter implements Writer {
     return null;
   }
 
+  async between<T>(work: () => Awaitable<T>): Promise<T> {
+    return await work();
+  }
+
   idle(): Promise<void> {
     if (!this.#isBusy) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));

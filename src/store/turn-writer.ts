@@ -41,6 +41,8 @@ export class TurnWriter implements Writer {
   /** They wait until nothing runs alone. */
   #queue: (() => void)[] = [];
   #first = 0;
+  /** They wait for the end of the batch. */
+  #between: (() => void)[] = [];
   #idle: (() => void)[] = [];
 
   constructor(backend: SyncBackend, owner: WriterOwner) {
@@ -82,8 +84,21 @@ export class TurnWriter implements Writer {
 
   #begin(): LoopTurn {
     this.#scheduleEnd();
-    this.#alone = new LoopTurn(this, this.#backend);
+    this.#alone = new LoopTurn(this, this.#backend, this.#owner);
     return this.#alone;
+  }
+
+  async between<T>(work: () => Awaitable<T>): Promise<T> {
+    if (this.#batch === null) return await work();
+    return await new Promise((resolve, reject) => {
+      this.#between.push(() => {
+        try {
+          resolve(work());
+        } catch (error) {
+          reject(storeError(error));
+        }
+      });
+    });
   }
 
   idle(): Promise<void> {
@@ -145,12 +160,20 @@ export class TurnWriter implements Writer {
     this.#alone?.putAside();
     this.#alone = null;
     this.#commitBatch();
+    this.#runBetween();
     this.#runQueue();
     if (this.#isEndScheduled) return;
     const idle = this.#idle;
     this.#idle = [];
     for (const resolve of idle) resolve();
   };
+
+  #runBetween(): void {
+    if (this.#between.length === 0) return;
+    const between = this.#between;
+    this.#between = [];
+    for (const work of between) work();
+  }
 
   #commitBatch(): void {
     const batch = this.#batch;
@@ -195,12 +218,14 @@ const NOTHING_WRITTEN: CommitResult = Object.freeze({ ok: true, mutated: [] });
 class LoopTurn implements Turn {
   readonly #writer: TurnWriter;
   readonly #backend: SyncBackend;
+  readonly #owner: WriterOwner;
   isAlone = true;
   onAside: (() => void) | null = null;
 
-  constructor(writer: TurnWriter, backend: SyncBackend) {
+  constructor(writer: TurnWriter, backend: SyncBackend, owner: WriterOwner) {
     this.#writer = writer;
     this.#backend = backend;
+    this.#owner = owner;
   }
 
   get(collection: string, keys: readonly string[]): readonly (StoredDocument | null)[] {
@@ -212,6 +237,7 @@ class LoopTurn implements Turn {
   }
 
   find(collection: string, range: IndexRange): Page {
+    this.#owner.mustFind(collection, range.index);
     return this.#backend.find(collection, range) as Page;
   }
 

@@ -9,11 +9,15 @@ export interface Writer {
   read<T>(read: () => Awaitable<T>): Awaitable<T>;
   /** @returns null: the database answers later, so nothing runs alone */
   enterTurn(): Awaitable<Turn | null>;
+  /** Runs work that is no part of a batch: at once, or behind the commit of the present one. */
+  between<T>(work: () => Awaitable<T>): Promise<T>;
   /** Resolves when nothing is under way. Never rejects. */
   idle(): Promise<void>;
 }
 
 export interface WriterOwner {
+  /** Whether a transaction that runs alone may use the index. @throws StoreError INDEX_MISSING, BUSY */
+  mustFind(collection: string, index: string): void;
   /** Durable changes, in order. Called before the commits are answered. */
   changed(changes: readonly StoredChange[]): void;
   /** A database transaction has ended. */

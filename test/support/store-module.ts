@@ -1,12 +1,17 @@
 /** A module that runs what a test sends it on `context.store`. */
 import type { Hub } from "./hub";
 
-/** Offers `RUN <code>`: the code is the body of an async function, and its answer one line of JSON. */
-export const STORE_MODULE = `
+/**
+ * Offers `RUN <code>`: the code is the body of an async function, and its answer one line of JSON.
+ *
+ * @param rest further keys of the definition, each with a comma behind it
+ */
+export const storeModule = (rest: string, run = "inline"): string => `
   import { defineModule, StoreError } from "hrmr";
   const shared = {};
   const AsyncFunction = (async () => {}).constructor;
-  export default defineModule({ routes: { "RUN ": { framing: "line", async handle(message, context) {
+  export default defineModule({ ${rest} routes: { "RUN ": { framing: "line",${run === "inline" ? "" : ` run: "${run}",`} 
+    async handle(message, context) {
     try {
       const run = new AsyncFunction("store", "context", "shared", "StoreError", message.text.slice(4));
       const value = await run(context.store, context, shared, StoreError);
@@ -16,6 +21,8 @@ export const STORE_MODULE = `
     }
   } } } });
 `;
+
+export const STORE_MODULE = storeModule("");
 
 interface Outcome {
   readonly value?: unknown;

@@ -29,10 +29,11 @@ export interface RemoteShape {
   readonly unavailable: string | Uint8Array | null;
   readonly life: ModuleShape["life"];
   readonly needs: ModuleShape["needs"];
+  readonly collections: ModuleShape["collections"];
 }
 
 export function remoteShapeOf(shape: ModuleShape): RemoteShape {
-  const { routes, services, handlers, tasks, reload, unavailable, middleware, life, needs } = shape;
+  const { routes, services, handlers, tasks, reload, unavailable, middleware, life, needs, collections } = shape;
   const told: RemoteShape["routes"][number][] = [];
   for (const { spec, framing } of routes)
     if (spec.run === "process" && typeof framing !== "function") told.push({ spec, framing });
@@ -45,7 +46,7 @@ export function remoteShapeOf(shape: ModuleShape): RemoteShape {
     handlers: isWhole ? handlers.map(({ spec }) => spec) : [],
     tasks: isWhole ? tasks.map(({ spec }) => spec) : [],
   };
-  return { isWhole, ...parts, reload, unavailable, life, needs };
+  return { isWhole, ...parts, reload, unavailable, life, needs, collections };
 }
 
 /** @param shape a whole one */
@@ -54,7 +55,7 @@ export function remoteModule(
   shape: RemoteShape,
   { log, publish }: { log: Log; publish?: Publish },
 ): LoadedModule {
-  const { reload, unavailable, life, needs } = shape;
+  const { reload, unavailable, life, needs, collections } = shape;
   const routes = shape.routes.map((route) => ({ ...route, handler: notHere }));
   return {
     shape: {
@@ -69,6 +70,7 @@ export function remoteModule(
       schema: null,
       life,
       needs,
+      collections,
     },
     context: makeContext(spec, { host: "main", log, ...(publish === undefined ? null : { publish }) }, () => undefined),
     run: (fn, ...args) => fn(...args),

@@ -1,6 +1,8 @@
 /** Checks the exports of a module's file and brings them into one form. */
 import { nearest } from "../../config/nearest";
 import type { FetchRoute, Framing, Middleware, ModuleDefinition, StandardSchema } from "../contract";
+import type { CollectionSpec } from "../store/port";
+import { readCollections } from "./collections";
 import { readSchema } from "./config";
 import { readHandlers, type ShapedHandler } from "./events";
 import { hasWork, LIFE_OPTIONS, type LifeSpec, readLife, readNeeds } from "./life";
@@ -32,6 +34,8 @@ export interface ModuleShape {
   /** Its handlers of events. */
   readonly handlers: readonly ShapedHandler[];
   readonly tasks: readonly ShapedTask[];
+  /** Its collections in the store, as far as they have indexes. */
+  readonly collections: readonly CollectionSpec[];
   /** The author's export; for an app, a definition with the app as its only route. Call its functions as methods. */
   readonly definition: ModuleDefinition;
   readonly reload: "swap" | "exclusive";
@@ -58,6 +62,7 @@ const MODULE_OPTIONS = [
   "services",
   "on",
   "schedule",
+  "collections",
   "program",
   "reload",
   "unavailable",
@@ -114,6 +119,7 @@ export function readShape(
     services,
     handlers: readHandlers(name, definition.on, life),
     tasks: readSchedule(name, definition.schedule, life.host === "process" ? "process" : "inline", settings),
+    collections: readCollections(name, definition.collections),
     definition: definition as unknown as ModuleDefinition,
     reload: settings.reload ?? (definition.reload === "exclusive" ? "exclusive" : "swap"),
     unavailable: (definition.unavailable as string | Uint8Array | undefined) ?? null,

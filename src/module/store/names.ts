@@ -6,8 +6,12 @@ const MAX_KEY_BYTES = 1024;
 /** Most letters have at most 3 bytes of UTF-8, and those of 4 bytes count as two. */
 const SURELY_SHORT = Math.floor(MAX_KEY_BYTES / 3);
 
+export function isCollection(name: unknown): name is string {
+  return typeof name === "string" && COLLECTION.test(name);
+}
+
 export function mustBeCollection(name: unknown): string {
-  if (typeof name === "string" && COLLECTION.test(name)) return name;
+  if (isCollection(name)) return name;
   throw new StoreError(
     "INVALID_NAME",
     `${shown(name)} is no name of a collection: 1 to 64 letters, digits, "_", "-" and "." are possible`,

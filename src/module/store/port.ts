@@ -109,6 +109,13 @@ export type CommitResult =
   /** `at`: which mutation; -1: a check. CONFLICT is the code of a check, and of an `ifVersion`. */
   | { readonly ok: false; readonly code: string; readonly message: string; readonly at: number };
 
+/** A collection as a module declares it. */
+export interface CollectionSpec {
+  readonly name: string;
+  /** Fields: "user", "address.city". */
+  readonly indexes: readonly string[];
+}
+
 /** The version of a module that uses the store: its watches end with it. */
 export interface StoreVersion {
   readonly id: number;

@@ -122,8 +122,13 @@ export class JsonBackend implements Backend {
     return this.#opened().documents.buildIndex(collection, index);
   }
 
-  dropIndex(collection: string, index: string): void {
+  dropIndex(collection: string, index: string): boolean {
     this.#opened().documents.dropIndex(collection, index);
+    return true;
+  }
+
+  indexes(): { collection: string; index: string }[] {
+    return this.#opened().documents.indexes();
   }
 
   collections(): { name: string; documents: number }[] {

@@ -137,6 +137,12 @@ export class Documents {
     return [...(this.#collections.get(collection)?.indexes.keys() ?? [])];
   }
 
+  indexes(): { collection: string; index: string }[] {
+    return [...this.#collections].flatMap(([collection, { indexes }]) =>
+      [...indexes.keys()].map((index) => ({ collection, index })),
+    );
+  }
+
   /** @returns whether it is complete */
   buildIndex(name: string, index: string): boolean {
     const { keys, documents, indexes } = this.#collection(name);

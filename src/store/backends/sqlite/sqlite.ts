@@ -29,6 +29,8 @@ const MAX_PAGE_LETTERS = 4 * 1024 * 1024;
 const TRIM_EVERY = 64;
 /** Documents whose entries are made in one step of building an index. */
 const INDEX_STEP = 1000;
+/** Entries that are removed in one step of dropping an index. */
+const DROP_STEP = 10_000;
 
 const DOCUMENT = "d.text AS text, d.version AS version, d.expires AS expiresAt";
 
@@ -40,6 +42,8 @@ export class SqliteBackend implements Backend, Found {
   readonly #statements = new Map<string, Statement>();
   /** By name. */
   #collections = new Map<string, number>();
+  /** By collection: what the database keeps, whichever process has begun it. */
+  #indexes = new Map<string, KnownIndexes>();
   #recent = new RecentChanges(0);
   #open: Database | null = null;
   #batch: SqliteBatch | null = null;
@@ -77,7 +81,7 @@ export class SqliteBackend implements Backend, Found {
   }
 
   indexesOf(collection: string): readonly string[] {
-    return this.#options.indexesOf(collection);
+    return this.#indexesIn(collection).names;
   }
 
   read(collection: string, key: string): StoredDocument | null {
@@ -265,8 +269,7 @@ export class SqliteBackend implements Backend, Found {
   /** For the batch. @param first the version before it */
   undo(first: number): void {
     this.#batch = null;
-    this.#cache.clear();
-    this.#collections.clear();
+    this.#forget();
     this.#recent.cut(first);
     try {
       if (this.#database.inTransaction) this.statement("ROLLBACK").run();
@@ -315,10 +318,19 @@ export class SqliteBackend implements Backend, Found {
     return this.#collectionId(name) as number;
   }
 
-  #indexId(collection: string, index: string): number | null {
+  #indexesIn(collection: string): KnownIndexes {
+    const known = this.#indexes.get(collection);
+    if (known !== undefined) return known;
     const id = this.#collectionId(collection);
-    const sql = "SELECT id FROM indexes WHERE collection = ? AND name = ?";
-    return id === null ? null : (this.#row<{ id: number }>(sql, null, id, index)?.id ?? null);
+    const rows = id === null ? [] : this.statement("SELECT name, id FROM indexes WHERE collection = ?").all(id);
+    const ids = new Map((rows as { name: string; id: number }[]).map((row) => [row.name, row.id]));
+    const made = { names: [...ids.keys()], ids };
+    this.#indexes.set(collection, made);
+    return made;
+  }
+
+  #indexId(collection: string, index: string): number | null {
+    return this.#indexesIn(collection).ids.get(index) ?? null;
   }
 
   #makeIndex(collection: string, index: string): number {
@@ -326,7 +338,17 @@ export class SqliteBackend implements Backend, Found {
     if (known !== null) return known;
     const id = this.#collectionId(collection) ?? this.#makeCollection(collection);
     this.statement("INSERT INTO indexes (collection, name, complete) VALUES (?, ?, 0)").run(id, index);
+    this.#indexes.delete(collection);
     return this.#indexId(collection, index) as number;
+  }
+
+  indexes(): readonly { readonly collection: string; readonly index: string }[] {
+    return this.#try(() => {
+      this.#refresh();
+      const sql =
+        'SELECT c.name AS collection, x.name AS "index" FROM indexes x JOIN collections c ON c.id = x.collection';
+      return this.statement(sql).all() as { collection: string; index: string }[];
+    });
   }
 
   buildIndex(collection: string, index: string): boolean {
@@ -357,12 +379,23 @@ export class SqliteBackend implements Backend, Found {
     });
   }
 
-  dropIndex(collection: string, index: string): void {
-    this.#within(() => {
+  dropIndex(collection: string, index: string): boolean {
+    return this.#within(() => {
       const at = this.#indexId(collection, index);
-      if (at === null) return;
+      if (at === null) return true;
+      const next = this.statement(
+        'SELECT value, key FROM entries WHERE "index" = ? ORDER BY value, key LIMIT 1 OFFSET ?',
+      ).get(at, DROP_STEP) as { value: string; key: string } | null;
+      if (next !== null) {
+        this.statement('DELETE FROM entries WHERE "index" = ? AND (value, key) < (?, ?)').run(at, next.value, next.key);
+        // It is declared again before it is gone: its entries are made anew.
+        this.statement("UPDATE indexes SET complete = 0, built = NULL WHERE id = ?").run(at);
+        return false;
+      }
       this.statement('DELETE FROM entries WHERE "index" = ?').run(at);
       this.statement("DELETE FROM indexes WHERE id = ?").run(at);
+      this.#indexes.delete(collection);
+      return true;
     });
   }
 
@@ -372,6 +405,7 @@ export class SqliteBackend implements Backend, Found {
       if (this.#batch !== null) return work();
       this.statement("BEGIN IMMEDIATE").run();
       try {
+        this.#refreshNow();
         const result = work();
         this.statement("COMMIT").run();
         return result;
@@ -397,8 +431,7 @@ export class SqliteBackend implements Backend, Found {
     const version = this.#readDataVersion();
     if (version === this.#dataVersion) return;
     this.#dataVersion = version;
-    this.#cache.clear();
-    this.#collections.clear();
+    this.#forget();
     const before = this.lastVersion;
     this.lastVersion = Math.max(before, this.#readLastVersion());
     this.#recent = new RecentChanges(this.lastVersion);
@@ -412,6 +445,13 @@ export class SqliteBackend implements Backend, Found {
 
   #readLastVersion(): number {
     return this.#row<{ last: number | null }>("SELECT max(last) AS last FROM changes").last ?? 0;
+  }
+
+  /** What it knows of the database without asking it. */
+  #forget(): void {
+    this.#cache.clear();
+    this.#collections.clear();
+    this.#indexes.clear();
   }
 
   // ---- the database ----
@@ -445,15 +485,6 @@ export class SqliteBackend implements Backend, Found {
     }
   }
 
-  indexes(): readonly { readonly collection: string; readonly index: string }[] {
-    return this.#try(
-      () =>
-        this.statement(
-          'SELECT c.name AS collection, i.name AS "index" FROM indexes i JOIN collections c ON c.id = i.collection',
-        ).all() as { collection: string; index: string }[],
-    );
-  }
-
   check(): readonly string[] {
     return this.#try(() => checkFile(this.#database));
   }
@@ -476,6 +507,11 @@ export class SqliteBackend implements Backend, Found {
     this.#statements.clear();
     db?.close();
   }
+}
+
+interface KnownIndexes {
+  readonly names: readonly string[];
+  readonly ids: ReadonlyMap<string, number>;
 }
 
 type Rule = readonly [sql: string, ...values: (number | string)[]];
