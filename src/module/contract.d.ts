@@ -445,7 +445,7 @@ export type EventHandler<State = any, Config = any> = (
 export interface ModuleEvents {
   /**
    * Sends an event to all subscribers, in all modules, hosts and processes of the server. Returns at once, without
-   * waiting for them.
+   * waiting for them. In the function of `store.transaction` it leaves after the commit.
    *
    * @param topic names with dots between: "user.created". At most 255 characters
    * @param data  a structured clone of it is sent. At most 1 MB
@@ -740,7 +740,7 @@ export interface Store extends StoreReader {
   /**
    * Runs a function as one serialisable transaction, and returns its result. What it read is checked at the commit. If
    * another client has changed it, the function runs again, at most 20 times; so it must do nothing but read and write the
-   * transaction. Events that it emits leave after the commit, once.
+   * transaction, and emit events. These leave after the commit, once, and never without it.
    */
   transaction<R>(run: (tx: StoreTransaction) => R | Promise<R>, options?: TransactionOptions): Promise<Awaited<R>>;
   /**

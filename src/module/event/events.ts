@@ -4,6 +4,7 @@ import { asHost } from "../../system/leave-graph";
 import type { ModuleEvents, SubscribeOptions, Subscription } from "../contract";
 import { readPosition } from "./position";
 import { encodeValue } from "../service/values";
+import { heldEvents } from "../store/held-events";
 import type { EventSink, EventVersion, EventWish } from "./record";
 import { EventStream } from "./stream";
 import { patternMistake, topicMistake } from "./topics";
@@ -33,7 +34,10 @@ export function eventsFor(version: EventVersion, hub: EventHub): ModuleEvents {
       const mistake = topicMistake(topic);
       if (mistake !== null) throw new TypeError(`events.emit: ${mistake}`);
       const text = encoded(topic, data);
-      asHost(() => hub.emit(version, topic, text));
+      const emit = (): void => asHost(() => hub.emit(version, topic, text));
+      const held = heldEvents();
+      if (held === null) emit();
+      else held.add(emit);
     },
     subscribe(topic: string | readonly string[], options?: SubscribeOptions): Subscription {
       const wish = readWish(topic, options?.after);

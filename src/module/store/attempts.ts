@@ -2,6 +2,7 @@
 import type { StoreTransaction, TransactionOptions } from "../contract";
 import { asHost } from "../../system/leave-graph";
 import { StoreError } from "./error";
+import { HeldEvents, holdingEvents } from "./held-events";
 import type { StorePort } from "./port";
 import { Transaction } from "./transaction";
 
@@ -114,11 +115,14 @@ class Attempts<R> {
   }
 
   async #attempt(tx: Transaction): Promise<Awaited<R> | typeof CONFLICT> {
+    const held = new HeldEvents();
     try {
-      const result = await this.#run(tx);
+      const result = await holdingEvents(held, this.#run, tx);
       if (this.#over !== null) throw this.#over;
       tx.over = new StoreError("FAILED", "the transaction is over: await all that it does in its function");
-      return (await this.#commit(tx)) ? result : CONFLICT;
+      if (!(await this.#commit(tx))) return CONFLICT;
+      held.send();
+      return result;
     } catch (error) {
       tx.over ??= new StoreError("FAILED", "the transaction is over: its function has failed");
       // It may have failed because it saw two moments of the store.
@@ -126,6 +130,7 @@ class Attempts<R> {
       throw error;
     } finally {
       this.#isCommitting = false;
+      held.drop();
       tx.turn?.leave();
     }
   }
