@@ -221,7 +221,12 @@ class HrmrServer implements RunningServer {
     applyEnvironment(options.environment);
     this.#log = log;
     this.#guesses = new Guesses("control.commands: a command", log);
-    this.#store = new StoreEngine({ settings: () => options.store, dataDir: folders.dataDir, log });
+    this.#store = new StoreEngine({
+      settings: () => options.store,
+      dataDir: folders.dataDir,
+      log,
+      background: this.#background,
+    });
     this.#hosts = openHosts(start, this.#forHosts());
     this.#access = openAccess(options, folders.dataDir, log);
     this.#token = new CommandToken(this.#access.control);

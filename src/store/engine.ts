@@ -2,9 +2,10 @@
  * The store of a server process: opens the database at its first use, groups commits, and tells the watches. It is the
  * port of modules in this thread.
  */
+import { existsSync } from "node:fs";
 import type { StoreOptions } from "../config/options";
 import { maskUrls } from "../config/quoted";
-import { defaultStoreUrl } from "../config/store-url";
+import { defaultStoreUrl, parseStoreUrl } from "../config/store-url";
 import { StoreError } from "../module/store/error";
 import type {
   Awaitable,
@@ -22,6 +23,7 @@ import type {
   WatchSink,
   WatchWish,
 } from "../module/store/port";
+import type { Background } from "../module/background";
 import type { Log } from "../module/contract";
 import { asHost } from "../system/leave-graph";
 import type { Backend } from "./backend";
@@ -31,6 +33,7 @@ import { Feed } from "./feed";
 import { DeclaredIndexes, IndexBuilder } from "./indexes";
 import { QueueWriter } from "./queue-writer";
 import { TurnWriter } from "./turn-writer";
+import { Upkeep } from "./upkeep";
 import { storeError, type Writer } from "./writer";
 
 /** A database that could not be opened is tried again by the first use after so long. In milliseconds. */
@@ -42,11 +45,18 @@ const MAX_DEPTH = 200;
 /** How often a database is asked for writes of other processes while something watches. In milliseconds. */
 const LOOK_MS = 100;
 
+/** How often it is looked whether a document's time is over. In milliseconds. */
+const UPKEEP_MS = 1000;
+/** How long it rests when the database could not be used. In milliseconds. */
+const UPKEEP_REST_MS = 60_000;
+
 interface EngineOptions {
   /** The settings now. */
   readonly settings: () => Readonly<StoreOptions>;
   readonly dataDir: string;
   readonly log: Log;
+  /** Of all processes of the server one keeps the store up. */
+  readonly background: Background;
 }
 
 /** An open database. */
@@ -70,9 +80,20 @@ export class StoreEngine implements StorePort {
   #isClosed = false;
   /** While something watches. */
   #looks: NodeJS.Timeout | null = null;
+  readonly #upkeep = new Upkeep(this.#declared);
+  /** While this is the background process. */
+  #upkeeps: NodeJS.Timeout | null = null;
+  /** By `performance.now()`. */
+  #restsUntil = 0;
 
   constructor(options: EngineOptions) {
     this.#options = options;
+    options.background.watch((left) => {
+      this.#keepUpNoMore();
+      if (left !== null) return;
+      this.#upkeeps = asHost(() => setInterval(() => void this.#keepUp(), UPKEEP_MS));
+      this.#upkeeps.unref();
+    });
   }
 
   get(collection: string, keys: readonly string[]): Awaitable<readonly (StoredDocument | null)[]> {
@@ -192,10 +213,37 @@ export class StoreEngine implements StorePort {
     this.#looks = null;
   }
 
+  async #keepUp(): Promise<void> {
+    if (performance.now() < this.#restsUntil) return;
+    try {
+      const open = this.#open ?? this.#openedByOthers();
+      if (open === null) return;
+      await this.#upkeep.run(open, () => this.#open === open && this.#upkeeps !== null, performance.now());
+    } catch (error) {
+      this.#restsUntil = performance.now() + UPKEEP_REST_MS;
+      this.#options.log.warn(`store: documents whose time is over could not be deleted: ${storeError(error).message}`);
+    }
+  }
+
+  /** Another process of the server may have made the database, whose documents end here. */
+  #openedByOthers(): OpenStore | null {
+    const file = parseStoreUrl(this.#url());
+    if (this.#opening !== null || this.#isClosed || this.#failure !== null) return null;
+    if (file?.kind !== "sqlite" || !existsSync(file.path)) return null;
+    const open = this.#store();
+    return open instanceof Promise ? null : open;
+  }
+
+  #keepUpNoMore(): void {
+    if (this.#upkeeps !== null) clearInterval(this.#upkeeps);
+    this.#upkeeps = null;
+  }
+
   /** Ends watches, and closes the database when all that is under way is durable. Never rejects. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#lookNoMore();
+    this.#keepUpNoMore();
     const open = this.#open ?? (await this.#opening?.catch(() => null)) ?? null;
     if (open === null) return;
     this.#open = null;

@@ -75,6 +75,8 @@ interface Draft {
   /** As the next mutation sees it. */
   now: StoredDocument | null;
   isChanged: boolean;
+  /** How it has ended, if it has. */
+  ending: "delete" | "expire";
 }
 
 /** A mutation that cannot be done, so that the whole commit is not. */
@@ -138,7 +140,8 @@ function draftOf(drafts: Map<string, Draft>, { collection, key }: Mutation, foun
   const known = drafts.get(id);
   if (known !== undefined) return known;
   const row = found.read(collection, key);
-  const draft = { collection, key, row, now: liveAt(row, found.now), isChanged: false };
+  const now = liveAt(row, found.now);
+  const draft: Draft = { collection, key, row, now, isChanged: false, ending: "delete" };
   drafts.set(id, draft);
   return draft;
 }
@@ -156,17 +159,25 @@ function mutate(draft: Draft, mutation: Mutation, version: number, found: Found)
       if (draft.now === null) return UNCHANGED;
       return write(draft, draft.now.text, expiryOf(draft, mutation.expiresAt, found), version, found, null);
     case "delete":
-      if (draft.now === null) return UNCHANGED;
-      draft.now = null;
-      draft.isChanged = true;
-      deletedAt.set(draft, version);
-      return { version, text: null, number: null, expiresAt: null };
+      return draft.now === null ? UNCHANGED : end(draft, "delete", version);
+    case "sweep":
+      // Deleted by this commit, or never there, or there: then its time is not over.
+      if (draft.row === null || draft.isChanged || draft.now !== null) return UNCHANGED;
+      return end(draft, "expire", version);
   }
 }
 
+function end(draft: Draft, ending: Draft["ending"], version: number): Mutated {
+  draft.now = null;
+  draft.isChanged = true;
+  draft.ending = ending;
+  endedAt.set(draft, version);
+  return { version, text: null, number: null, expiresAt: null };
+}
+
 const UNCHANGED: Mutated = { version: 0, text: null, number: null, expiresAt: null };
-/** The versions of deletions, which no document carries. */
-const deletedAt = new WeakMap<Draft, number>();
+/** The versions of endings, which no document carries. */
+const endedAt = new WeakMap<Draft, number>();
 
 function mustHaveVersion({ collection, key, now }: Draft, ifVersion: number | null): void {
   const version = now?.version ?? 0;
@@ -277,8 +288,8 @@ function endOfString(json: string, from: number): number {
 }
 
 function changeOf(draft: Draft): StoredChange {
-  const { collection, key, now } = draft;
-  if (now === null) return { version: deletedAt.get(draft) ?? 0, collection, key, kind: "delete", text: null };
+  const { collection, key, now, ending } = draft;
+  if (now === null) return { version: endedAt.get(draft) ?? 0, collection, key, kind: ending, text: null };
   return { version: now.version, collection, key, kind: "set", text: now.text };
 }
 

@@ -84,7 +84,7 @@ export class FlatReader {
   }
 }
 
-const MUTATIONS: readonly Mutation["kind"][] = ["set", "delete", "patch", "increment", "expire"];
+const MUTATIONS: readonly Mutation["kind"][] = ["set", "delete", "patch", "increment", "expire", "sweep"];
 const CHANGES: readonly StoredChange["kind"][] = ["set", "delete", "expire"];
 
 export function pushTexts(flat: Flat, texts: readonly string[]): void {
@@ -198,6 +198,7 @@ function readMutation(reader: FlatReader): Mutation {
     case "expire":
       return { kind, ...target, expiresAt: readExpiry(reader) };
     case "delete":
+    case "sweep":
       return { kind, ...target };
     default:
       throw new TypeError("a message of the store has an unknown mutation");

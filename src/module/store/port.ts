@@ -84,7 +84,9 @@ export type Mutation =
       readonly field: string | null;
       readonly expiresAt: NewExpiry;
     })
-  | (MutationTarget & { readonly kind: "expire"; readonly expiresAt: NewExpiry });
+  | (MutationTarget & { readonly kind: "expire"; readonly expiresAt: NewExpiry })
+  /** Deletes it if its time is over, as a change "expire". */
+  | (MutationTarget & { readonly kind: "sweep" });
 
 /** One unit of writing: all of it, or nothing. The mutations run in order, and see those before them. */
 export interface Commit {

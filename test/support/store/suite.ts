@@ -10,6 +10,7 @@ import {
   type Subject,
   type SubjectOptions,
   changesAfter,
+  commit,
   commitOf,
   found,
   foundKeys,
@@ -557,6 +558,50 @@ function describeTime(on: On): void {
       expect(await backend.expired(10)).toEqual([]);
       now += 50;
       expect(await keysIn(backend)).toEqual(["b"]);
+    },
+    options,
+  );
+
+  on(
+    "a sweep deletes documents whose time is over, and no others, each with a change of its own",
+    async (backend) => {
+      now = START_MS;
+      const swept = (key: string) => ({ kind: "sweep", collection: COLLECTION, key, ifVersion: null }) as const;
+      await write(
+        backend,
+        set("a", { v: 1 }, { expiresAt: now + 1000 }),
+        set("b", { v: 1 }, { expiresAt: now + 2000 }),
+      );
+      await write(
+        backend,
+        set("c", { v: 1 }, { expiresAt: now + 1000 }),
+        set("d", { v: 1 }, { expiresAt: now + 1000 }),
+      );
+      now += 1000;
+      const before = (await changesAfter(backend, 0)).length;
+      const { result, changes } = await commit(
+        backend,
+        ...["a", "b", "gone"].map(swept),
+        set("c", { v: 2 }),
+        swept("c"),
+        set("d", { v: 3 }),
+        remove("d"),
+        swept("d"),
+      );
+      const versions = result.ok ? result.mutated.map(({ version }) => version) : [];
+      expect(versions).toEqual([before + 1, 0, 0, before + 2, 0, before + 3, before + 4, 0]);
+      expect(changes.map(({ kind, key, text }) => [kind, key, text])).toEqual([
+        ["expire", "a", null],
+        ["set", "c", '{"v":2}'],
+        ["delete", "d", null],
+      ]);
+      expect(await changesAfter(backend, before)).toEqual([...changes]);
+      expect(await backend.expired(10)).toEqual([]);
+      now += 5000;
+      expect((await backend.expired(10)).map(({ key }) => key)).toEqual(["b"]);
+      await write(backend, swept("b"));
+      expect(await backend.expired(10)).toEqual([]);
+      expect(await foundKeys(backend, "v")).toEqual(["c"]);
     },
     options,
   );
