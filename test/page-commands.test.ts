@@ -234,6 +234,13 @@ describe("the commands of", () => {
       await typeAll(shell, printedCommands(await shell.type("hrmr new sea --c")));
     }));
 
+  test("docs/tutorial.md, from the first command to the last", () =>
+    withShell({}, null, async (shell) => {
+      const commands = fencedCommands(read("docs/tutorial.md")).flat();
+      expect(commands.length).toBeGreaterThan(15);
+      await typeAll(shell, commands);
+    }));
+
   test("static_html/index.html", () =>
     withShell(SHIPPED, "hrmr start", async (shell) => {
       const commands = htmlCommands(read("static_html/index.html"));

@@ -25,7 +25,7 @@ export interface PageCommand {
 const ROOT = resolve(import.meta.dir, "..", "..");
 /** The programs that such a command begins with, behind a prompt or a variable. */
 const PROGRAMS =
-  /^(?:sudo |\(?umask |[A-Z_]+=\S+ )?(?:cd|hrmr|redis-cli|\.\.?\/\S+|dist\/hrmr|npm|npx|nc|curl|printf|docker|systemctl|install|openssl|git|\(umask)\b/;
+  /^(?:sudo |\(?umask |[A-Z_]+=\S+ )?(?:cd|hrmr|redis-cli|\.\.?\/\S+|dist\/hrmr|npm|npx|nc|curl|printf|docker|systemctl|install|openssl|git|\(umask|python3|node|sh|sed)\b/;
 const PROMPT = /^\$ /;
 
 /** Those of the fenced blocks of sh and console of a page, block by block. */

@@ -1,4 +1,4 @@
-/** `hrmr init DIR`: writes a first project: the files of examples/init, and the types beside them. */
+/** `hrmr init DIR`: writes a first project: the files of examples/init or examples/hub, and the types beside them. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { defineCommand } from "citty";
@@ -10,29 +10,34 @@ import { UserError } from "../../config/user-error";
 import { serviceTypes, TYPES_FILE } from "../../module/build/service-types";
 import { selfCommand } from "../../system/self";
 import { bunTypeFiles } from "../bun-types";
-import { argument, type Flags } from "../flags";
+import { argument, type Flags, switchFlag } from "../flags";
 
 const args = {
   dir: argument("Folder of the project; made if it is missing; `.` for this one", { required: true }),
+  hub: switchFlag("Write a hub: scores that bots in Python, node and a shell share, with a live page"),
 } as const satisfies Flags;
 
 export const initCommand = defineCommand({
   meta: { name: "init", description: "Write a first project; existing files are kept" },
   args,
-  run({ args: { dir } }) {
+  run({ args: { dir, hub } }) {
     const root = resolve(dir);
-    const { written, kept } = writeProject(root, projectFiles());
+    const { written, kept } = writeProject(root, projectFiles(hub === true));
     for (const path of written) console.log(`wrote  ${join(dir, path)}`);
     const types = writeProject(root, bunTypeFiles()).written.length;
     if (types > 0) console.log(`wrote  ${join(dir, "types")} (${types} files: the types of Bun and Node)`);
     for (const path of kept) console.log(`kept   ${join(dir, path)} (it was there already)`);
-    console.log(nextSteps(relative(process.cwd(), root)));
+    console.log(nextSteps(relative(process.cwd(), root), hub === true ? HUB_STEPS : FIRST_STEPS));
   },
 });
 
+/** Of the files of examples/init, those that a hub has too. */
+const COMMON_FILES = new Set(["gitignore", "tsconfig.json"]);
+
 /** Each file's path in the project and its text, in the order of their names. */
-function projectFiles(): [path: string, text: string][] {
-  const files = assetFiles("examples", "init").map(([path, text]): [string, string] => [
+function projectFiles(isHub: boolean): [path: string, text: string][] {
+  const first = assetFiles("examples", "init").filter(([path]) => !isHub || COMMON_FILES.has(path));
+  const files = [...first, ...(isHub ? assetFiles("examples", "hub") : [])].map(([path, text]): [string, string] => [
     // A file of the name .gitignore would not be in the npm package.
     path === "gitignore" ? ".gitignore" : path,
     text,
@@ -108,7 +113,16 @@ function otherPort(): number | null {
   return others.find(isFree) ?? 0;
 }
 
-function nextSteps(dir: string): string {
+const FIRST_STEPS = (dir: string): string[][] => [
+  ["hrmr send HELLO", `asks it, from another terminal${dir === "" ? "" : " in the same folder"}`],
+  ["hrmr new NAME", "adds a module"],
+];
+const HUB_STEPS = (dir: string): string[][] => [
+  ["hrmr client --lang python --out bots/hub.py", `in another terminal${dir === "" ? "" : " in the same folder"}`],
+  ["python3 bots/bot.py ada", "the first bot; watch the page of the server"],
+];
+
+function nextSteps(dir: string, further: (dir: string) => string[][]): string {
   const port = otherPort();
   const start =
     port === null
@@ -117,8 +131,7 @@ function nextSteps(dir: string): string {
   const steps = [
     ...(Bun.which("hrmr") === null ? [[`alias hrmr=${quoteForShell(ownCommand())}`, "hrmr is not on the PATH"]] : []),
     ...(dir === "" ? [start] : [[`cd ${quoteForShell(dir)} && ${start[0]}`, start[1]]]),
-    ["hrmr send HELLO", `asks it, from another terminal${dir === "" ? "" : " in the same folder"}`],
-    ["hrmr new NAME", "adds a module"],
+    ...further(dir),
   ];
   const width = Math.max(...steps.map(([command = ""]) => command.length));
   return ["", "Next:", ...steps.map(([command = "", what]) => `  ${command.padEnd(width)}  # ${what}`)].join("\n");

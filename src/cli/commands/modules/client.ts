@@ -39,8 +39,9 @@ export const clientCommand = defineCommand({
     const language = LANGUAGES.find((each) => each === lang);
     if (language === undefined)
       throw usageError("BAD_LANGUAGE", `There is no client in "${lang}".`, `Choose one of ${LANGUAGES.join(", ")}.`);
-    const document = from === undefined ? await discover(flags) : await readDocument(from);
-    const text = clientText(language, readProcedures(document));
+    const { document, port } =
+      from === undefined ? await discover(flags) : { document: await readDocument(from), port: null };
+    const text = withPort(clientText(language, readProcedures(document)), port);
     if (out === undefined) return console.log(text.trimEnd());
     try {
       writeFileSync(resolve(out), text);
@@ -53,6 +54,11 @@ export const clientCommand = defineCommand({
     console.log(`wrote  ${out}`);
   },
 });
+
+/** A client of a running server finds it without further settings. @param port null: it is not known */
+function withPort(text: string, port: number | null): string {
+  return port === null ? text : text.replaceAll(/(Default |port = |port: int = )8080\b/g, `$1${port}`);
+}
 
 function clientText(language: Language, procedures: readonly ClientProcedure[]): string {
   const note = `Written by hrmr ${version}: hrmr client --lang ${language}. Write it again when the procedures change.`;
@@ -73,7 +79,7 @@ async function readDocument(path: string): Promise<unknown> {
 }
 
 /** Asks the server of this folder, at its first listener that takes text. */
-async function discover(flags: ControlFlags): Promise<unknown> {
+async function discover(flags: ControlFlags): Promise<{ readonly document: unknown; readonly port: number | null }> {
   const target = await findServer(flags);
   const { body } = await controlRequest<ServerStatus>(target, "GET", "/v1/status");
   const address = body.listening
@@ -87,7 +93,7 @@ async function discover(flags: ControlFlags): Promise<unknown> {
   }
   const client = new Client(placeOf(address));
   try {
-    return await client.call("rpc.discover");
+    return { document: await client.call("rpc.discover"), port: "port" in address ? address.port : null };
   } catch (cause) {
     if (!(cause instanceof CallError)) throw cause;
     throw new UserError(`The server does not tell its procedures (${cause.code}): ${cause.message}.`, {
