@@ -77,15 +77,33 @@ export class TurnWriter implements Writer {
 
   enterTurn(): Turn | Promise<Turn> {
     if (this.#alone === null) return this.#begin();
-    return new Promise((resolve) => {
-      this.#queue.push(() => resolve(this.#begin()));
+    return new Promise((resolve, reject) => {
+      this.#queue.push(() => {
+        try {
+          resolve(this.#begin());
+        } catch (error) {
+          reject(storeError(error));
+        }
+      });
     });
   }
 
   #begin(): LoopTurn {
     this.#scheduleEnd();
+    this.#keepOthersOut();
     this.#alone = new LoopTurn(this, this.#backend, this.#owner);
     return this.#alone;
+  }
+
+  /** Another process must not write between the reads and the writes of what runs alone. */
+  #keepOthersOut(): void {
+    try {
+      this.#batch ??= this.#backend.begin();
+    } catch (error) {
+      const failed = storeError(error);
+      // Nobody writes there: it can be read, and the first write tells the error.
+      if (failed.code !== "READ_ONLY") throw failed;
+    }
   }
 
   async between<T>(work: () => Awaitable<T>): Promise<T> {
@@ -200,6 +218,9 @@ export class TurnWriter implements Writer {
   #fail(error: StoreError): void {
     this.#batch?.rollback();
     this.#batch = null;
+    // It may have read what is undone now: its checks tell.
+    this.#alone?.putAside();
+    this.#alone = null;
     const answers = this.#answers;
     this.#forget();
     this.#owner.failed(error);

@@ -262,6 +262,29 @@ test("a reload that names another database opens it, and finishes what is under 
     expect(await valueOf(hub, `return (await store.collection("a").get("k")).value`)).toBe("old");
   }));
 
+test("transactions of several processes see each other", () =>
+  withHub(FILES, ["--processes", "2"], async (hub) => {
+    const add = `
+      for (let n = 0; n < 50; n++) {
+        await store.transaction(async (tx) => {
+          const c = tx.collection("both");
+          const [one, two] = [await c.get("one"), await c.get("two")];
+          if ((one?.value ?? 0) !== (two?.value ?? 0)) throw Error("torn");
+          await c.set("one", (one?.value ?? 0) + 1);
+          await c.set("two", (two?.value ?? 0) + 1);
+        });
+      }
+      return process.pid;`;
+    const pids = new Set<unknown>();
+    const total = 12;
+    for (const { value, message } of await Promise.all(Array.from({ length: total }, () => runOnStore(hub, add)))) {
+      expect(message).toBe(undefined);
+      pids.add(value);
+    }
+    expect(await valueOf(hub, `return (await store.collection("both").get("one")).value`)).toBe(50 * total);
+    expect(pids.size).toBe(2);
+  }));
+
 describe("in a pool thread and in a module's process", () => {
   const elsewhere = (run: string): string =>
     STORE_MODULE.replace('"RUN "', `"RUN_${run} "`)
