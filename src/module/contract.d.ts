@@ -406,6 +406,13 @@ export interface ModuleAccess {
     action: string,
     request?: Request,
   ): AccessRefusal | null;
+  /**
+   * Checks a token that a client has shown in a protocol of the module's own. The answer to a wrong one comes late, as
+   * guessing must be slow: end the connection after it.
+   *
+   * @returns the client's session from now on, for `refusal`
+   */
+  authenticate(client: Client, token: string): Promise<Session | AccessRefusal>;
 }
 
 /** The reason for a refusal. */

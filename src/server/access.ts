@@ -29,6 +29,7 @@ export function openModuleAccess(control: AccessControl, http: Pick<Options["htt
       }
       return control.refusalOf(session, client, action);
     },
+    authenticate: async (client, token) => await control.authenticate(token, client),
   };
 }
 

@@ -30,7 +30,7 @@ function shippedPages(): ShippedFile[] {
 /** On by default. */
 const IMPLICIT = new Set(["http"]);
 /** Their routes give way to those of users' modules. */
-const GIVING_WAY = new Set([...IMPLICIT, "events"]);
+const GIVING_WAY = new Set([...IMPLICIT, "events", "store"]);
 
 /** A module that ships with hrmr and is on. */
 interface ShippedModule {

@@ -26,8 +26,6 @@ export interface Call {
   readonly out: Writer;
   /** Those of the selected collection. Writes are possible where the command says that it writes. */
   readonly documents: Documents;
-  /** The name of the selected collection. */
-  readonly collection: string;
   readonly peer: Peer;
   /** Another collection for the next commands. */
   select(collection: string): void;
@@ -37,7 +35,7 @@ export interface Call {
 
 export type Run = (call: Call) => void | Promise<void>;
 
-/** How a command uses the store. "session": the session itself handles it. */
+/** How a command uses the store. "session": it changes the session, and is never part of a transaction. */
 export type Use = "read" | "write" | "nothing" | "session";
 
 /** The places of the keys: first, last (-1: the last argument) and step. All 0: none, or others. */
@@ -54,6 +52,8 @@ export interface CommandSpec {
   /** The version of Redis that has brought it. */
   readonly since: string;
   readonly summary: string;
+  /** Reads the whole collection: it runs outside of transactions, so that other clients are served meanwhile. */
+  readonly isLong?: boolean;
   readonly run: Run;
 }
 
@@ -86,7 +86,7 @@ export type OptionShape = Readonly<Record<string, number>>;
  */
 export function optionsFrom(call: Call, from: number, shape: OptionShape): Map<string, number> {
   const found = new Map<string, number>();
-  for (let at = from; at < call.args.length; ) {
+  for (let at = from; at < call.args.length;) {
     const word = wordAt(call, at);
     const count = Object.hasOwn(shape, word) ? (shape[word] as number) : -1;
     if (count === -1 || at + count >= call.args.length) fail(SYNTAX);

@@ -9,7 +9,7 @@ const SPACE = /[ \n\r\t\v\f\0]/;
  */
 export function splitLine(line: string): string[] | null {
   const words: string[] = [];
-  for (let at = 0; ; ) {
+  for (let at = 0; ;) {
     while (at < line.length && SPACE.test(line[at] as string)) at++;
     if (at >= line.length) return words;
     const word = readWord(line, at);

@@ -46,5 +46,6 @@ interface Serving {
 export function guardsOf(modules: readonly Serving[]): string[] {
   const areCalled = modules.some(({ hasProcedures }) => hasProcedures);
   const areHeard = modules.some(({ name, isShipped }) => name === "events" && isShipped);
-  return [...(areCalled ? ["procedures"] : []), ...(areHeard ? ["events"] : [])];
+  const isStoreOpen = modules.some(({ name, isShipped }) => name === "store" && isShipped);
+  return [...(areCalled ? ["procedures"] : []), ...(areHeard ? ["events"] : []), ...(isStoreOpen ? ["the store"] : [])];
 }

@@ -38,11 +38,10 @@ export interface ContextSources {
   readonly access?: ModuleAccess;
 }
 
-const NO_ACCESS: ModuleAccess = {
-  refusal() {
-    throw new Error("context.access answers on the main thread only: leave out run.");
-  },
+const noAccess = (): never => {
+  throw new Error("context.access answers on the main thread only: leave out run.");
 };
+const NO_ACCESS: ModuleAccess = { refusal: noAccess, authenticate: noAccess };
 
 const NO_SERVICES: ServiceCalls = {
   call: ({ module }) => Promise.reject(new ServiceError("MODULE_MISSING", `there is no module "${module}" here`)),

@@ -125,7 +125,8 @@ async function random(call: Call): Promise<void> {
   const withValues = args.length === 4 && (args.latin1(3).toUpperCase() === "WITHVALUES" || fail(SYNTAX));
   const count = args.length > 2 ? integerAt(call, 2) : null;
   const fields = await findHash(call, 1);
-  if (count === null) return out.bulkOrNull(fields === null ? null : ((sample([...fields.keys()], 1)[0] as string) ?? null));
+  if (count === null)
+    return out.bulkOrNull(fields === null ? null : ((sample([...fields.keys()], 1)[0] as string) ?? null));
   const chosen = sample([...(fields ?? new Map<string, unknown>())], count);
   out.array(chosen.length * (withValues && out.version === 2 ? 2 : 1));
   for (const [field, value] of chosen) {
@@ -145,7 +146,9 @@ const command = (
 ): CommandSpec => ({ name, arity, use, keys: ONE_KEY, group: "hash", since, summary, run });
 
 export const HASHES: readonly CommandSpec[] = [
-  command("hset", -4, "write", "2.0.0", "Sets fields of a hash.", async (call) => call.out.integer(await setFields(call))),
+  command("hset", -4, "write", "2.0.0", "Sets fields of a hash.", async (call) =>
+    call.out.integer(await setFields(call)),
+  ),
   command("hmset", -4, "write", "2.0.0", "Sets fields of a hash.", async (call) => {
     await setFields(call);
     call.out.ok();

@@ -43,8 +43,12 @@ async function tellType({ args, documents, out }: Call): Promise<void> {
 
 /** Documents page by page. */
 async function* pages({ documents }: Call, prefix: string): AsyncGenerator<StoreEntry[]> {
-  for (let after: string | undefined; ; ) {
-    const page: StoreEntry[] = await documents.list({ prefix, limit: PAGE, ...(after === undefined ? null : { after }) });
+  for (let after: string | undefined; ;) {
+    const page: StoreEntry[] = await documents.list({
+      prefix,
+      limit: PAGE,
+      ...(after === undefined ? null : { after }),
+    });
     if (page.length > 0) yield page;
     // A page may be shorter than asked for: it also ends behind some bytes.
     if (page.length === 0) return;
@@ -77,7 +81,7 @@ async function scan(call: Call): Promise<void> {
   const type = options.has("TYPE") ? wordAt(call, options.get("TYPE") as number).toLowerCase() : null;
   const pattern = options.has("MATCH") ? keyAt(args, options.get("MATCH") as number) : "*";
   const matches = globMatcher(pattern);
-  const after = peer.cursors.find(args.latin1(1));
+  const after = peer.face.cursors.find(args.latin1(1));
   const page = await call.documents.list({
     prefix: literalPrefix(pattern),
     limit: Math.min(limit, PAGE),
@@ -86,7 +90,7 @@ async function scan(call: Call): Promise<void> {
   const found = page.filter(({ key, value }) => matches(key) && (type === null || typeOf(value) === type));
   const isOver = page.length === 0 || isLiteral(pattern);
   out.array(2);
-  out.bulk(isOver ? "0" : peer.cursors.make((page.at(-1) as StoreEntry).key));
+  out.bulk(isOver ? "0" : peer.face.cursors.make((page.at(-1) as StoreEntry).key));
   out.array(found.length);
   for (const { key } of found) out.bulk(key);
 }
@@ -160,9 +164,9 @@ export const KEYS: readonly CommandSpec[] = [
   command("exists", -2, "read", ALL_KEYS, "1.0.0", "Counts the keys that exist.", count),
   command("touch", -2, "read", ALL_KEYS, "3.2.1", "Counts the keys that exist.", count),
   command("type", 2, "read", ONE_KEY, "1.0.0", "Returns the type of a key.", tellType),
-  command("keys", 2, "read", NO_KEYS, "1.0.0", "Returns all keys that match a pattern.", keys),
+  { ...command("keys", 2, "read", NO_KEYS, "1.0.0", "Returns all keys that match a pattern.", keys), isLong: true },
   command("scan", -2, "read", NO_KEYS, "2.8.0", "Returns the keys page by page.", scan),
-  command("dbsize", 1, "read", NO_KEYS, "1.0.0", "Returns the number of keys.", size),
+  { ...command("dbsize", 1, "read", NO_KEYS, "1.0.0", "Returns the number of keys.", size), isLong: true },
   command("randomkey", 1, "read", NO_KEYS, "1.0.0", "Returns a random key.", random),
   command("rename", 3, "write", [1, 2, 1], "1.0.0", "Renames a key.", rename(false)),
   command("renamenx", 3, "write", [1, 2, 1], "1.0.0", "Renames a key if the new name is free.", rename(true)),

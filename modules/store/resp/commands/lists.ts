@@ -39,7 +39,9 @@ const pop =
     if (count !== null && count < 0) fail(NOT_POSITIVE);
     const items = await findList(call, 1);
     if (items === null || items.length === 0) return count === null ? out.null() : out.nullArray();
-    const taken = isLeft ? items.splice(0, count ?? 1) : items.splice(Math.max(0, items.length - (count ?? 1))).toReversed();
+    const taken = isLeft
+      ? items.splice(0, count ?? 1)
+      : items.splice(Math.max(0, items.length - (count ?? 1))).toReversed();
     if (taken.length > 0) await keepList(call, keyAt(args, 1), items);
     if (count === null) out.bulk(bytesOf(taken[0]));
     else tellAll(call, taken);
@@ -185,7 +187,13 @@ export const LISTS: readonly CommandSpec[] = [
     (call) => move(call, wordAt(call, 3), wordAt(call, 4)),
     [1, 2, 1],
   ),
-  command("rpoplpush", 3, "write", "1.2.0", "Moves the last element to another list.", (call) => move(call, "RIGHT", "LEFT"), [
-    1, 2, 1,
-  ]),
+  command(
+    "rpoplpush",
+    3,
+    "write",
+    "1.2.0",
+    "Moves the last element to another list.",
+    (call) => move(call, "RIGHT", "LEFT"),
+    [1, 2, 1],
+  ),
 ];

@@ -15,7 +15,9 @@ export interface RankRange {
 export type Between = (member: string, score: number) => boolean;
 
 export function rankedOf(scores: Scores): Ranked {
-  return [...scores].sort(([a, one], [b, other]) => (one === other ? compareBytes(a, b) : one - other || sign(one, other)));
+  return [...scores].sort(([a, one], [b, other]) =>
+    one === other ? compareBytes(a, b) : one - other || sign(one, other),
+  );
 }
 
 /** Two infinities have no difference. */

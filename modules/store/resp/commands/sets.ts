@@ -93,11 +93,9 @@ async function move(call: Call): Promise<void> {
 
 type Combine = (first: Members, others: readonly Members[]) => Members;
 
-const inter: Combine = (first, others) =>
-  new Map([...first].filter(([id]) => others.every((other) => other.has(id))));
+const inter: Combine = (first, others) => new Map([...first].filter(([id]) => others.every((other) => other.has(id))));
 const union: Combine = (first, others) => new Map([first, ...others].flatMap((members) => [...members]));
-const diff: Combine = (first, others) =>
-  new Map([...first].filter(([id]) => !others.some((other) => other.has(id))));
+const diff: Combine = (first, others) => new Map([...first].filter(([id]) => !others.some((other) => other.has(id))));
 
 async function combined(call: Call, from: number, to: number, combine: Combine): Promise<Members> {
   const sets: Members[] = [];
@@ -123,7 +121,9 @@ async function interCount(call: Call): Promise<void> {
   if (count <= 0) fail("ERR numkeys should be greater than 0");
   if (count > call.args.length - 2) fail("ERR Number of keys can't be greater than number of args");
   const options = optionsFrom(call, 2 + count, { LIMIT: 1 });
-  const limit = options.has("LIMIT") ? integerAt(call, options.get("LIMIT") as number, "ERR LIMIT can't be negative") : 0;
+  const limit = options.has("LIMIT")
+    ? integerAt(call, options.get("LIMIT") as number, "ERR LIMIT can't be negative")
+    : 0;
   if (limit < 0) fail("ERR LIMIT can't be negative");
   const { size } = await combined(call, 2, 2 + count, inter);
   call.out.integer(limit === 0 ? size : Math.min(limit, size));
@@ -170,10 +170,26 @@ export const SETS: readonly CommandSpec[] = [
   command("smove", 4, "write", "1.0.0", "Moves a member to another set.", move, [1, 2, 1]),
   command("sinter", -2, "read", "1.0.0", "Returns the members that all sets have.", tellCombined(inter), ALL_KEYS),
   command("sunion", -2, "read", "1.0.0", "Returns the members of all sets.", tellCombined(union), ALL_KEYS),
-  command("sdiff", -2, "read", "1.0.0", "Returns the members that only the first set has.", tellCombined(diff), ALL_KEYS),
+  command(
+    "sdiff",
+    -2,
+    "read",
+    "1.0.0",
+    "Returns the members that only the first set has.",
+    tellCombined(diff),
+    ALL_KEYS,
+  ),
   command("sinterstore", -3, "write", "1.0.0", "Stores what SINTER returns.", storeCombined(inter), ALL_KEYS),
   command("sunionstore", -3, "write", "1.0.0", "Stores what SUNION returns.", storeCombined(union), ALL_KEYS),
   command("sdiffstore", -3, "write", "1.0.0", "Stores what SDIFF returns.", storeCombined(diff), ALL_KEYS),
-  command("sintercard", -3, "read", "7.0.0", "Returns the number of members that all sets have.", interCount, [0, 0, 0]),
+  command(
+    "sintercard",
+    -3,
+    "read",
+    "7.0.0",
+    "Returns the number of members that all sets have.",
+    interCount,
+    [0, 0, 0],
+  ),
   command("sscan", -3, "read", "2.8.0", "Returns the members of a set.", scan),
 ];

@@ -149,7 +149,10 @@ async function range(call: Call): Promise<void> {
 const rangeBy =
   (by: By, isReverse: boolean): Run =>
   async (call) => {
-    const options = optionsFrom(call, 4, { ...(by === "RANK" ? null : { LIMIT: 2 }), ...(by === "LEX" ? null : { WITHSCORES: 0 }) });
+    const options = optionsFrom(call, 4, {
+      ...(by === "RANK" ? null : { LIMIT: 2 }),
+      ...(by === "LEX" ? null : { WITHSCORES: 0 }),
+    });
     const found = await between(call, 2, by, isReverse);
     tellAll(call, limited(call, found, options.get("LIMIT")), options.has("WITHSCORES"));
   };
@@ -236,7 +239,14 @@ export const SORTED_SETS: readonly CommandSpec[] = [
   command("zrange", -4, "read", "1.2.0", "Returns members by rank, score or name.", range),
   command("zrevrange", -4, "read", "1.2.0", "Returns members by rank, the highest first.", rangeBy("RANK", true)),
   command("zrangebyscore", -4, "read", "1.0.5", "Returns members by score.", rangeBy("SCORE", false)),
-  command("zrevrangebyscore", -4, "read", "2.2.0", "Returns members by score, the highest first.", rangeBy("SCORE", true)),
+  command(
+    "zrevrangebyscore",
+    -4,
+    "read",
+    "2.2.0",
+    "Returns members by score, the highest first.",
+    rangeBy("SCORE", true),
+  ),
   command("zrangebylex", -4, "read", "2.8.9", "Returns members by name.", rangeBy("LEX", false)),
   command("zrevrangebylex", -4, "read", "2.8.9", "Returns members by name, the last first.", rangeBy("LEX", true)),
   command("zremrangebyrank", 4, "write", "2.0.0", "Removes members by rank.", removeBy("RANK")),
