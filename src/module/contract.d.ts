@@ -132,6 +132,12 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
    */
   collections?: Record<string, CollectionOptions>;
   /**
+   * Changes of the store's documents, by name: `{ "001-scores": async (tx) => { ... } }`. Each runs once a store, in the
+   * order in which they are written, in a transaction of its own, in the main thread, before `setup`. If one fails, the
+   * version is refused. Those that have run stay then, so write them so that the version before can live with them.
+   */
+  migrations?: Record<string, Migration>;
+  /**
    * A program in any language answers messages and offers services: `{ command: ["python3", "bot.py"], protocol:
    * "lines", routes: ["BOT "] }`. It runs as long as the version, and is started again when it ends. A module with a
    * program has no setup, check, handoff or dispose.
@@ -834,6 +840,12 @@ export interface FindOptions {
   /** Default false. */
   readonly reverse?: boolean;
 }
+
+/**
+ * One of a module's `migrations`. It may run again when another client has changed what it read. It has
+ * `timeouts.loadMs`.
+ */
+export type Migration = (tx: StoreTransaction) => unknown;
 
 /** A collection in a module's definition. */
 export interface CollectionOptions {

@@ -128,6 +128,11 @@ export class Generation implements RouteOwner {
     if (this.#inFlight.length === 0) this.#onIdle?.();
   }
 
+  /** The migrations that the store has not had yet. @param onRan  gets the name of each. @throws ModuleError */
+  migrate(onRan: (name: string) => void): Promise<void> {
+    return this.#module.migrate(onRan);
+  }
+
   /** setup and check. @throws ModuleError */
   start(handoff: unknown): Promise<void> {
     return this.#module.start(handoff);

@@ -42,7 +42,7 @@ async function start(run: Run, candidate: Candidate): Promise<void> {
 
 async function startBeside({ registry }: Run, candidate: Candidate, previous: Generation | null): Promise<void> {
   const { generation, notes } = candidate;
-  await registry.options.store?.declare(generation);
+  await prepareStore(registry, candidate);
   if (generation.needsMain) await generation.start(await handoffOf(previous, notes));
   if (generation.needsHost) await prepareInHost(registry, candidate, previous);
 }
@@ -55,7 +55,7 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
   const { registry } = run;
   const { entry, generation, notes } = candidate;
   // Clients wait from here on, so that it is done before.
-  await registry.options.store?.declare(generation);
+  await prepareStore(registry, candidate);
   entry.live = null;
   entry.unavailable = previous.unavailableRoutes();
   entry.hadProcedures = previous.hasProcedures;
@@ -70,6 +70,17 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
   await registry.retire(entry, previous);
   if (generation.needsMain) await generation.start(handoff);
   if (generation.needsHost) await prepareInHost(registry, candidate, previous);
+}
+
+/** Its indexes and migrations, while the version before it serves. */
+async function prepareStore({ options }: ModuleSet, { generation, notes, migrated }: Candidate): Promise<void> {
+  const { name: module, number } = generation;
+  await options.store?.declare(generation);
+  await generation.migrate((name) => {
+    migrated.push(name);
+    notes.push(`its migration "${name}" has run`);
+    options.log.withFields({ module, generation: number }).info(`the migration "${name}" has run`);
+  });
 }
 
 /** If both run on another host, the state is handed over there. */
@@ -141,13 +152,22 @@ async function dropNamed(run: Run, name: string, reason: Failure): Promise<void>
 /** Ends a candidate. If it was exclusive, resolves when its predecessor serves again. Never rejects. */
 export async function drop(run: Run, candidate: Candidate, reason: Failure): Promise<void> {
   run.candidates.delete(candidate.entry.name);
-  run.failures.set(candidate.entry.name, reason);
+  run.failures.set(candidate.entry.name, withMigrated(run, candidate, reason));
   run.plan = null;
   const ended = end(run, candidate);
   if (candidate.replaced === null) return;
   // By then, resources that only one version may own are free again.
   await ended;
   await bringBack(run, candidate, candidate.replaced);
+}
+
+/** What the version has changed in the store stays, so that somebody must know it. */
+function withMigrated({ registry }: Run, { entry, generation, migrated }: Candidate, reason: Failure): Failure {
+  if (migrated.length === 0) return reason;
+  const names = migrated.map((name) => JSON.stringify(name)).join(", ");
+  const text = `The version is refused, and its migrations have run and stay: ${names}`;
+  registry.options.log.withFields({ module: entry.name, generation: generation.number }).warn(text);
+  return { ...reason, text: `${reason.text}\n${text}` };
 }
 
 async function end({ registry }: Run, { generation, entry }: Candidate): Promise<void> {

@@ -183,7 +183,7 @@ export async function loadVersion(
       "http.use names it, and it has no middleware. Write export const middleware = (request, context, next) => next()",
     );
   }
-  run.candidates.set(name, { entry, generation, replaced: null, ...beside });
+  run.candidates.set(name, { entry, generation, replaced: null, migrated: [], ...beside });
 }
 
 function settingsOf({ wanted }: Run, name: string): NonNullable<Run["wanted"]["settings"][string]> {

@@ -17,6 +17,8 @@ export interface Candidate {
   /** The versions that the module holds back once this one serves; null: none. */
   readonly hold: Hold | null;
   readonly notes: string[];
+  /** Migrations that it has run. They stay, whatever becomes of it. */
+  readonly migrated: string[];
 }
 
 /** `text`: cause, position and code frame. */

@@ -3,7 +3,7 @@ import { placeOf, readPlace } from "../../config/places";
 import { messageOf } from "../../config/user-error";
 import { readdirSync, readlinkSync, statSync } from "node:fs";
 import type { LoadSpec } from "../version";
-import type { ModuleContext, StopReason } from "../contract";
+import type { ModuleContext, StopReason, StoreTransaction } from "../contract";
 import { type ContextSources, makeContext } from "./context";
 import { underDeadline } from "../../system/deadline";
 import { applyEnvironment } from "../../system/environment";
@@ -18,6 +18,7 @@ import { Mark, MARKS, MODULE, NO_ROUTE, ROUTE } from "./marks";
 import { isSchema, readConfig, SettingsError } from "../shape/config";
 import { callsServices, withFrames } from "../service/framed";
 import { type ModuleShape, readShape } from "../shape/shape";
+import { migrate, MigrationError } from "./migrate";
 
 interface LoadOptions extends ContextSources {
   /** Global names of the module that differ from the server's: Request, Response, fetch. */
@@ -41,6 +42,13 @@ export interface LoadedModule {
   readonly context: ModuleContext;
   /** Calls `fn` inside the graph. @throws what `fn` throws; ERR_INVALID_STATE after `dispose` */
   run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R;
+  /**
+   * Runs the migrations that the store has not had yet, in their order.
+   *
+   * @param onRan gets the name of each that has run
+   * @throws ModuleError that names the first that failed; those before it stay
+   */
+  migrate(onRan: (name: string) => void): Promise<void>;
   /** Runs setup, then check. Rejects with a ModuleError; the caller then disposes. */
   start(handoff: unknown): Promise<void>;
   /**
@@ -200,6 +208,22 @@ class Loaded implements LoadedModule {
 
   noteUnderWay(count: number): void {
     this.#parts.mark.noteUnderWay(count);
+  }
+
+  async migrate(onRan: (name: string) => void): Promise<void> {
+    const { migrations } = this.shape;
+    if (migrations.length === 0) return;
+    const { name: module, generation: version, source } = this.#spec;
+    const { timeoutMs } = this.#options;
+    const byName = new Map(migrations.map((migration) => [migration.name, migration]));
+    const run = (name: string, tx: StoreTransaction): unknown =>
+      this.#parts.mark.during(async () => this.run(async () => await byName.get(name)?.run(tx)));
+    try {
+      await migrate(this.context.store, { module, version, names: [...byName.keys()], timeoutMs, run, onRan });
+    } catch (error) {
+      const failed = error instanceof MigrationError ? error : null;
+      throw thrownError(module, source, failed?.cause ?? error, failed?.message ?? "its migrations could not run");
+    }
   }
 
   async start(handoff: unknown): Promise<void> {

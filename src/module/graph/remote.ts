@@ -38,7 +38,8 @@ export function remoteShapeOf(shape: ModuleShape): RemoteShape {
   for (const { spec, framing } of routes)
     if (spec.run === "process" && typeof framing !== "function") told.push({ spec, framing });
   const areOthersThere = [...services, ...handlers, ...tasks].every(({ spec }) => spec.run === "process");
-  const isElsewhere = middleware === null && shape.definition.program === undefined;
+  // Migrations run in the main thread: once, and before any process has the version.
+  const isElsewhere = middleware === null && shape.definition.program === undefined && shape.migrations.length === 0;
   const isWhole = isElsewhere && told.length === routes.length && areOthersThere && life?.host !== "main";
   const parts = {
     routes: isWhole ? told : [],
@@ -71,9 +72,11 @@ export function remoteModule(
       life,
       needs,
       collections,
+      migrations: [],
     },
     context: makeContext(spec, { host: "main", log, ...(publish === undefined ? null : { publish }) }, () => undefined),
     run: (fn, ...args) => fn(...args),
+    migrate: () => Promise.resolve(),
     start: () => Promise.resolve(),
     goLive: () => Promise.resolve(),
     endLife: () => Promise.resolve(),

@@ -11,6 +11,7 @@ import type { RouteKind, RouteSpec, RunsOn, WebSocketSpec } from "../route";
 import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shapeError, shown, type Wrong } from "./errors";
 import { hostSettings, NO_SETTINGS, type HostSettings } from "./settings";
 import { withProgram } from "./program";
+import { readMigrations, type ShapedMigration } from "./migrations";
 import { readSchedule, type ShapedTask } from "./schedule";
 import { readServices, type ShapedService } from "./services";
 import { readWebSocket } from "./websocket";
@@ -36,6 +37,8 @@ export interface ModuleShape {
   readonly tasks: readonly ShapedTask[];
   /** Its collections in the store, as far as they have indexes. */
   readonly collections: readonly CollectionSpec[];
+  /** In their order. */
+  readonly migrations: readonly ShapedMigration[];
   /** The author's export; for an app, a definition with the app as its only route. Call its functions as methods. */
   readonly definition: ModuleDefinition;
   readonly reload: "swap" | "exclusive";
@@ -63,6 +66,7 @@ const MODULE_OPTIONS = [
   "on",
   "schedule",
   "collections",
+  "migrations",
   "program",
   "reload",
   "unavailable",
@@ -120,6 +124,7 @@ export function readShape(
     handlers: readHandlers(name, definition.on, life),
     tasks: readSchedule(name, definition.schedule, life.host === "process" ? "process" : "inline", settings),
     collections: readCollections(name, definition.collections),
+    migrations: readMigrations(name, definition.migrations),
     definition: definition as unknown as ModuleDefinition,
     reload: settings.reload ?? (definition.reload === "exclusive" ? "exclusive" : "swap"),
     unavailable: (definition.unavailable as string | Uint8Array | undefined) ?? null,

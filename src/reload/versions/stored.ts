@@ -70,7 +70,7 @@ export async function takeOver(run: Run, module: ApprovedModule): Promise<void> 
       bundle === null ? await replaceBundle(run, entry, found, notes) : { ...found, file: bundle },
     );
     const generation = await loadGeneration(run.registry, spec);
-    run.candidates.set(name, { entry, generation, replaced: null, hold, notes });
+    run.candidates.set(name, { entry, generation, replaced: null, hold, notes, migrated: [] });
   } catch (error) {
     run.failures.set(name, failure(describeFailure(error)));
   }
