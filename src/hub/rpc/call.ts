@@ -3,6 +3,7 @@ import type { ServiceAnswer } from "../../module/service/calls";
 import { ServiceError, textOf } from "../../module/service/error";
 import type { Carried } from "../../module/service/values";
 import { failureOf, internalFailure, isHidden, type RpcFailure } from "./failure";
+import type { OpenStream } from "./open-streams";
 import { discover, DISCOVER } from "./openrpc";
 import type { Procedures, RpcCaller } from "./procedures";
 import { unwritablePart } from "./unwritable";
@@ -27,6 +28,7 @@ export class ProcedureCall implements ServiceAnswer {
   readonly #procedures: Procedures;
   readonly #name: string;
   readonly #target: CallTarget;
+  #caller: RpcCaller | null = null;
   #end: (() => void) | null = null;
   isOver = false;
 
@@ -41,6 +43,7 @@ export class ProcedureCall implements ServiceAnswer {
     if (this.#name === DISCOVER) return this.#describe(caller);
     const found = this.#procedures.find(caller, this.#name);
     if ("status" in found) return this.#fail(found);
+    this.#caller = caller;
     this.#end = this.#procedures.call(found, params, caller, this);
   }
 
@@ -85,6 +88,7 @@ export class ProcedureCall implements ServiceAnswer {
 
   /** Asks for the next part when the client has taken the last one. Never rejects. */
   async #pump(parts: AsyncIterableIterator<Carried>): Promise<void> {
+    const open = this.#opened();
     try {
       for (;;) {
         const part = await parts.next();
@@ -103,7 +107,22 @@ export class ProcedureCall implements ServiceAnswer {
       this.#target.result("null");
     } catch (error) {
       this.reject(error instanceof ServiceError ? error : new ServiceError("FAILED", textOf(error)));
+    } finally {
+      this.#procedures.streams.delete(open);
     }
+  }
+
+  #opened(): OpenStream {
+    const { client, session } = this.#caller as RpcCaller;
+    const { streams } = this.#procedures;
+    const refuse = (failure: RpcFailure): void => {
+      streams.delete(open);
+      this.#fail(failure);
+      this.end();
+    };
+    const open: OpenStream = { caller: { client, session }, name: this.#name, refuse };
+    streams.add(open);
+    return open;
   }
 
   #unwritten(value: Carried, error: Error): RpcFailure {

@@ -8,6 +8,7 @@ import type { ServiceError } from "../../module/service/error";
 import { Carried } from "../../module/service/values";
 import type { AccessControl } from "../access/access-control";
 import { notAllowed, notFound, type RpcFailure } from "./failure";
+import { OpenStreams } from "./open-streams";
 
 interface ProceduresOptions {
   /** The services of a module that serves now. undefined: there is none */
@@ -45,6 +46,7 @@ const CALLER: ServiceCaller = { module: "rpc", generation: 0 };
 const MAX_KNOWN = 10_000;
 
 export class Procedures {
+  readonly streams = new OpenStreams((caller, name) => this.refusalOf(caller, name));
   readonly #options: ProceduresOptions;
   /** Names that were procedures once, split into module and service. */
   readonly #known = new Map<string, FoundProcedure>();

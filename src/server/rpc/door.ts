@@ -8,7 +8,7 @@ import { isForeignOrigin, isLocalHost } from "../../protocol/web/origin";
 import { splitUrl } from "../../router/paths";
 
 export interface RpcDoor {
-  readonly access: Pick<AccessControl, "admit">;
+  readonly access: Pick<AccessControl, "admit" | "authenticate" | "current">;
   /** Names of this machine besides those that every machine has (`http.localNames`). */
   readonly localNames: () => readonly string[];
 }

@@ -10,6 +10,11 @@ const withServer = shareHub({
   "modules/bank.ts": moduleSource(`{ services: {
     who: { public: true, call: (_, { identity }) => identity },
     close: { public: true, call: () => "closed" },
+    follow: { public: true, call: async function* (_, { signal }) {
+      yield "first";
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      console.log("follow was left");
+    } },
     hidden: () => "",
   } }`),
 });
@@ -74,6 +79,69 @@ test("a token's scopes say which procedures its client calls and sees, over ever
     await until("the answer is there", () => got.length > 0);
     socket.close();
     expect(got).toMatchObject([[{ result: "teller" }, { error: { code: -32001 } }]]);
+  }));
+
+const FOLLOW = WHO.replace("who", "follow");
+const OVER = "the token is not valid any more";
+
+async function openSocket(hub: Hub, protocols: string[]) {
+  const socket = new WebSocket(`${hub.url.replace("http", "ws")}/rpc`, protocols);
+  const got: unknown[] = [];
+  const closed = new Promise<CloseEvent>((resolve) => (socket.onclose = resolve));
+  socket.onmessage = ({ data }) => got.push(JSON.parse(data as string));
+  await new Promise((resolve) => (socket.onopen = resolve));
+  return { socket, got, closed };
+}
+
+test("a streamed result ends with an error when its client's token is revoked, over every protocol", () =>
+  withServer(async (hub) => {
+    const token = await addToken(hub, "reader", "rpc:bank.follow");
+    const raw = await hub.connect();
+    await raw.send(`AUTH ${token}\n${FOLLOW}\n`);
+    const line = await hub.connect();
+    await line.send(`AUTH ${token}\nCALL bank.follow\n`);
+    const posted = await post(hub, "/rpc/bank.follow", "", token);
+    const messaged = await post(hub, "/rpc", FOLLOW, token);
+    const { socket, got } = await openSocket(hub, ["hrmr", `hrmr.token.${token}`]);
+    socket.send(FOLLOW);
+    await raw.waitFor('"first"');
+    await line.waitFor('"first"');
+    await until("the socket has a part", () => got.length > 0);
+    revokeToken(hub, "reader");
+    await raw.waitFor(`"message":"${OVER}"`);
+    await line.waitFor(`ERR UNAUTHENTICATED ${OVER}\n`);
+    expect(await posted.text()).toContain(`event: error\ndata: {"error":{"code":-32001,"message":"${OVER}"`);
+    expect(await messaged.text()).toContain(OVER);
+    await until("the socket has the error", () => got.length > 1);
+    expect(got[1]).toMatchObject({ id: 1, error: { code: -32001, data: { code: "UNAUTHENTICATED" } } });
+    await until("the service is left", () => hub.program.output().split("follow was left").length > 5);
+    socket.close();
+  }));
+
+test("a WebSocket shows its token in a message, and has the rights of it from then on", () =>
+  withServer(async (hub) => {
+    const token = await addToken(hub, "page", "rpc:bank.who");
+    const { socket, got } = await openSocket(hub, []);
+    socket.send(WHO);
+    socket.send(JSON.stringify({ auth: token }));
+    socket.send(WHO);
+    await until("three answers", () => got.length > 2);
+    expect(got).toMatchObject([{ error: { message: "a token is needed" } }, { auth: "page" }, { result: "page" }]);
+    revokeToken(hub, "page");
+    await until("the token ends", () => {
+      socket.send(WHO);
+      return JSON.stringify(got.at(-1)).includes(OVER);
+    });
+    socket.close();
+    const other = await openSocket(hub, []);
+    other.socket.send('{"auth":"hrmr_wrong"}');
+    other.socket.send(WHO);
+    const { code, reason } = await other.closed;
+    expect([code, reason, other.got]).toEqual([
+      1008,
+      "the token is wrong",
+      [{ error: { code: "UNAUTHENTICATED", message: "the token is wrong" } }],
+    ]);
   }));
 
 test("a token that is revoked ends what its connection may do", () =>
