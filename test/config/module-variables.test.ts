@@ -102,7 +102,7 @@ describe("the configuration with such variables", () => {
     expect(error.code).toBe("BAD_ENVIRONMENT");
     expect(error.message.split("\n").sort()).toEqual([
       'HRMR_MODULES_MAIL_RUN in the environment must be one of "inline", "pool", "process", not "nowhere".',
-      "HRMR_MODULES_NOBODY_X in the environment fits no module. There are access, counter, echo, events, http, mail, other.",
+      "HRMR_MODULES_NOBODY_X in the environment fits no module. There are access, counter, echo, events, http, mail, other, store.",
     ]);
   });
 });
