@@ -40,11 +40,35 @@ export class Gate {
 
   /** Checks that a client may receive all these topics. @throws Refusal if it may not, or if a topic is invalid */
   check(asker: Asker, topics: readonly string[], request?: Request): void {
+    if (topics.length > 0 && topics.length <= MAX_TOPICS) this.#checkRights(asker, topics, request);
+    this.checkTopics(topics);
+  }
+
+  /** Checks that the topics are valid, and open to clients that have the rights. @throws Refusal */
+  checkTopics(topics: readonly string[]): void {
     if (topics.length === 0) throw new Refusal("INVALID_TOPIC", 400, "name a topic: ?topic=user.*");
     if (topics.length > MAX_TOPICS)
       throw new Refusal("INVALID_TOPIC", 400, `there are ${topics.length} topics; at most ${MAX_TOPICS} are possible`);
-    for (const topic of topics) this.#check(asker, topic, "topics", request);
     void this.open(topics, null).return?.();
+    for (const topic of topics) this.#checkIsOpen(topic, "topics");
+  }
+
+  /** The reason why a client may not receive these topics. null: it may, if they are open to clients */
+  refusal(asker: Asker, topics: readonly string[], request?: Request): Refusal | null {
+    try {
+      this.#checkRights(asker, topics, request);
+      return null;
+    } catch (error) {
+      if (error instanceof Refusal) return error;
+      throw error;
+    }
+  }
+
+  /** @returns the session of the token, at once for a right one. @throws Refusal, late */
+  async authenticate({ client }: Asker, token: string): Promise<Session> {
+    const shown = await this.#context.access.authenticate(client, token);
+    if ("status" in shown) throw new Refusal(shown.code, shown.status, shown.message);
+    return shown;
   }
 
   /** Whether the settings open an event to clients. A client's pattern may match more events than they do. */
@@ -54,15 +78,10 @@ export class Gate {
 
   /** @param json the data; "": none. @throws Refusal */
   emit(asker: Asker, topic: string, json: string, request?: Request): void {
-    this.#check(asker, topic, "emit", request);
+    this.#checkRights(asker, [topic], request);
+    this.#checkIsOpen(topic, "emit");
     if (/[*>]/.test(topic))
       throw new Refusal("INVALID_TOPIC", 400, `${shown(topic)} has a wildcard: an event is emitted to one topic`);
-    if (!this.#settings.emit.some((pattern) => matchesTopic(pattern, topic)))
-      throw new Refusal(
-        "FORBIDDEN",
-        403,
-        `clients may not emit ${shown(topic)}: modules.events.emit in hrmr.json lists what they may`,
-      );
     let data: unknown;
     try {
       data = json.trim() === "" ? undefined : JSON.parse(json);
@@ -76,17 +95,18 @@ export class Gate {
     }
   }
 
-  #check(asker: Asker, topic: string, key: "topics" | "emit", request?: Request): void {
-    const refusal = this.#context.access.refusal(asker, `events:${topic}`, request);
-    if (refusal !== null) throw new Refusal(refusal.code, refusal.status, refusal.message);
+  #checkRights(asker: Asker, topics: readonly string[], request?: Request): void {
+    for (const topic of topics) {
+      const refusal = this.#context.access.refusal(asker, `events:${topic}`, request);
+      if (refusal !== null) throw new Refusal(refusal.code, refusal.status, refusal.message);
+    }
+  }
+
+  #checkIsOpen(topic: string, key: "topics" | "emit"): void {
     const allowed = this.#settings[key];
-    const isPlain = !/[*>]/.test(topic);
-    if (allowed.length === 0 || (isPlain && !allowed.some((pattern) => matchesTopic(pattern, topic))))
-      throw new Refusal(
-        "FORBIDDEN",
-        403,
-        `${shown(topic)} is not open to clients: modules.events.${key} in hrmr.json lists those that are`,
-      );
+    if (allowed.some((pattern) => overlap(pattern, topic))) return;
+    const where = `modules.events.${key} in hrmr.json lists those that are`;
+    throw new Refusal("FORBIDDEN", 403, `${shown(topic)} is not open to clients: ${where}`);
   }
 
   /** For clients that were already checked. @throws Refusal if a topic is invalid */
@@ -98,6 +118,17 @@ export class Gate {
       throw new Refusal("INVALID_TOPIC", 400, textOf(error));
     }
   }
+}
+
+/** Whether a topic matches both patterns. */
+function overlap(one: string, other: string): boolean {
+  const [names, others] = [one.split("."), other.split(".")];
+  const length = Math.min(names.length, others.length);
+  for (let i = 0; i < length; i++) {
+    if (names[i] === ">" || others[i] === ">") return true;
+    if (names[i] !== others[i] && names[i] !== "*" && others[i] !== "*") return false;
+  }
+  return names.length === others.length;
 }
 
 const MAX_SHOWN_LETTERS = 100;

@@ -18,8 +18,9 @@
 import { defineModule, type Message } from "hrmr";
 import { Gate } from "./gate";
 import { errorLine, RawSubscriber } from "./raw";
+import { Rights } from "./rights";
 import { readSettings } from "./settings";
-import { SocketFeeds } from "./sockets";
+import { mayShowToken, SocketFeeds } from "./sockets";
 import { errorResponse, openEventStream } from "./sse";
 
 export default defineModule({
@@ -28,7 +29,12 @@ export default defineModule({
     if (settings.topics.length === 0 && settings.emit.length === 0)
       context.log.warn('clients get no events: name topics in hrmr.json, such as "events": { "topics": ["user.*"] }');
     const gate = new Gate(settings, context);
-    return { settings, gate, sockets: await SocketFeeds.make(context, gate) };
+    const rights = new Rights(gate);
+    return { settings, gate, rights, sockets: await SocketFeeds.make(context, gate, rights) };
+  },
+  dispose({ rights, sockets }) {
+    rights.close();
+    sockets.close();
   },
 
   // Sockets are in each process.
@@ -38,8 +44,8 @@ export default defineModule({
   routes: {
     "SUBSCRIBE ": {
       description: "SUBSCRIBE topic: the events of a topic (user.*), each as one line of JSON",
-      async connect(connection, { state: { gate, settings } }) {
-        await new RawSubscriber(connection, gate, settings.heartbeatMs).run();
+      async connect(connection, { state }) {
+        await new RawSubscriber(connection, state).run();
       },
     },
     "EMIT ": {
@@ -59,18 +65,22 @@ export default defineModule({
           const { gate, sockets } = context.state;
           const topics = new URL(request.url).searchParams.getAll("topic");
           try {
-            gate.check(context, topics, request);
-            return { data: sockets.dataFor(topics) };
+            const refusal = gate.refusal(context, topics, request);
+            const mustShowToken = refusal !== null && mayShowToken(request, refusal);
+            if (refusal !== null && !mustShowToken) throw refusal;
+            gate.checkTopics(topics);
+            return { data: sockets.dataFor(topics, mustShowToken) };
           } catch (error) {
             return errorResponse(error);
           }
         },
         open: (socket, { state: { sockets } }) => sockets.opened(socket),
+        message: (socket, message, { state: { sockets } }) => sockets.received(socket, message),
         close: (socket, _code, _reason, { state: { sockets } }) => sockets.closed(socket),
         fetch(request, context) {
-          const { gate, settings } = context.state;
+          const { gate, rights, settings } = context.state;
           try {
-            return openEventStream(request, context, gate, settings.heartbeatMs);
+            return openEventStream(request, context, { gate, rights, heartbeatMs: settings.heartbeatMs });
           } catch (error) {
             return errorResponse(error);
           }

@@ -4,6 +4,15 @@
  */
 import type { Connection, Subscription } from "hrmr";
 import { type Gate, Refusal } from "./gate";
+import type { Rights } from "./rights";
+import type { Settings } from "./settings";
+
+/** What all clients of a version share. */
+export interface EventsState {
+  readonly gate: Gate;
+  readonly rights: Rights;
+  readonly settings: Settings;
+}
 
 /** Topic and position of each subscription. */
 type Positions = Map<string, string>;
@@ -14,14 +23,16 @@ const MAX_SUBSCRIPTIONS = 100;
 export class RawSubscriber {
   readonly #connection: Connection;
   readonly #gate: Gate;
+  readonly #rights: Rights;
   readonly #heartbeatMs: number;
   readonly #positions: Positions;
   readonly #open = new Map<string, Subscription>();
   readonly #pumps = new Set<Promise<void>>();
 
-  constructor(connection: Connection, gate: Gate, heartbeatMs: number) {
+  constructor(connection: Connection, { gate, rights, settings: { heartbeatMs } }: EventsState) {
     this.#connection = connection;
     this.#gate = gate;
+    this.#rights = rights;
     this.#heartbeatMs = heartbeatMs;
     this.#positions = connection.data instanceof Map ? (connection.data as Positions) : new Map();
     connection.data = this.#positions;
@@ -112,12 +123,29 @@ export class RawSubscriber {
 
   async #pump(topic: string, subscription: Subscription): Promise<void> {
     const connection = this.#connection;
-    for await (const event of subscription) {
-      // The next version writes this event and all later ones.
-      if (connection.replaced) return;
-      if (this.#gate.lets(event)) await connection.write(`${JSON.stringify(event)}\n`);
-      if (this.#open.get(topic) === subscription) this.#positions.set(topic, subscription.position);
+    let refusal: Refusal | null = null;
+    const unwatch = this.#rights.watch(connection, [topic], (reason) => {
+      refusal = reason;
+      void subscription.return?.();
+    });
+    try {
+      for await (const event of subscription) {
+        // The next version writes this event and all later ones.
+        if (connection.replaced) return;
+        if (refusal === null && this.#gate.lets(event)) await connection.write(`${JSON.stringify(event)}\n`);
+        if (this.#open.get(topic) === subscription) this.#positions.set(topic, subscription.position);
+      }
+    } finally {
+      unwatch();
     }
+    if (refusal !== null) await this.#refuse(topic, subscription, refusal);
+  }
+
+  async #refuse(topic: string, subscription: Subscription, { code, message }: Refusal): Promise<void> {
+    if (this.#open.get(topic) !== subscription) return;
+    this.#open.delete(topic);
+    this.#positions.delete(topic);
+    await this.#connection.write(`ERR ${code} ${topic}: ${message}\n`);
   }
 
   /** Runs until the client is gone, or a new version takes over. An empty line tests whether the client is there. */

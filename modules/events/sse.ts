@@ -1,22 +1,42 @@
 /** Server-sent events: the data is the event as JSON. A browser that reconnects sends its last id, and misses none. */
 import type { RequestContext, Subscription } from "hrmr";
 import { type Gate, Refusal } from "./gate";
+import type { Rights } from "./rights";
 
 const HEADERS = { "Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no" };
 const LATE = Symbol("late");
 
-export function openEventStream(request: Request, context: RequestContext, gate: Gate, heartbeatMs: number): Response {
-  const asked = new URL(request.url).searchParams;
-  const after = request.headers.get("last-event-id") ?? asked.get("after");
-  const subscription = gate.subscribe(context, asked.getAll("topic"), after, request);
-  return new Response(toStream(subscription, gate, heartbeatMs), { headers: HEADERS });
+/** What the streams of a version share. */
+interface Streams {
+  readonly gate: Gate;
+  readonly rights: Rights;
+  readonly heartbeatMs: number;
 }
 
-function toStream(subscription: Subscription, gate: Gate, heartbeatMs: number): ReadableStream<Uint8Array> {
+export function openEventStream(request: Request, context: RequestContext, streams: Streams): Response {
+  const asked = new URL(request.url).searchParams;
+  const after = request.headers.get("last-event-id") ?? asked.get("after");
+  const topics = asked.getAll("topic");
+  const subscription = streams.gate.subscribe(context, topics, after, request);
+  const { client, session } = context;
+  const stream = toStream(subscription, streams, (end) => streams.rights.watch({ client, session }, topics, end));
+  return new Response(stream, { headers: HEADERS });
+}
+
+function toStream(
+  subscription: Subscription,
+  { gate, heartbeatMs }: Streams,
+  watch: (end: (refusal: Refusal) => void) => () => void,
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   let waiting: ReturnType<Subscription["next"]> | null = null;
   // Sent before any event, so that a browser that reconnects before its first event has an id to send.
   let first = `retry: 1000\nid: ${subscription.position}\n\n`;
+  let last = "";
+  const unwatch = watch((refusal) => {
+    last = `event: error\ndata: ${errorJson(refusal)}\n\n`;
+    void subscription.return?.();
+  });
   return new ReadableStream({
     async pull(controller) {
       if (first !== "") {
@@ -28,11 +48,18 @@ function toStream(subscription: Subscription, gate: Gate, heartbeatMs: number): 
       const next = await inTime(waiting, heartbeatMs);
       if (next === LATE) return controller.enqueue(encoder.encode(":\n\n"));
       waiting = null;
-      if (next.done === true) return controller.close();
+      if (next.done === true) {
+        unwatch();
+        if (last !== "") controller.enqueue(encoder.encode(last));
+        return controller.close();
+      }
       const text = gate.lets(next.value) ? `data: ${JSON.stringify(next.value)}\n` : "";
       controller.enqueue(encoder.encode(`id: ${subscription.position}\n${text}\n`));
     },
-    cancel: async () => void (await subscription.return?.()),
+    cancel() {
+      unwatch();
+      void subscription.return?.();
+    },
   });
 }
 
@@ -49,7 +76,12 @@ async function inTime<T>(work: Promise<T>, ms: number): Promise<T | typeof LATE>
 /** @throws every error that is not a Refusal */
 export function errorResponse(error: unknown): Response {
   if (!(error instanceof Refusal)) throw error;
-  const { code, message, status } = error;
-  const headers = status === 401 ? { "WWW-Authenticate": "Bearer" } : undefined;
-  return Response.json({ error: { code, message } }, { status, ...(headers === undefined ? null : { headers }) });
+  const headers = { "Content-Type": "application/json;charset=utf-8", "Cache-Control": "no-store" };
+  const all = error.status === 401 ? { ...headers, "WWW-Authenticate": "Bearer" } : headers;
+  return new Response(errorJson(error), { status: error.status, headers: all });
+}
+
+/** `{"error":{"code":"FORBIDDEN","message":"..."}}`. */
+export function errorJson({ code, message }: Refusal): string {
+  return JSON.stringify({ error: { code, message } });
 }

@@ -5,6 +5,7 @@ import { TOKENS_FILE, writeTokens } from "../../src/hub/access/token-file";
 import { hashOf, makeToken } from "../../src/hub/access/tokens";
 import { type Hub, shareHub } from "../support/hub";
 import { runProgram } from "../support/program";
+import { addToken, revokeToken } from "../support/tokens";
 import { eventually, until } from "../support/until";
 
 const TELLER = `
@@ -80,7 +81,10 @@ describe("a raw client", () => {
 
   test.each([
     ["SUBSCRIBE secret.x", `ERR FORBIDDEN "secret.x" is not open to clients: modules.events.topics in hrmr.json`],
-    ["SUBSCRIBE a..b", "ERR FORBIDDEN"],
+    ["SUBSCRIBE secret.*", `ERR FORBIDDEN "secret.*" is not open to clients: modules.events.topics in hrmr.json`],
+    ["SUBSCRIBE *.*.x\nQUIT", "OK subscribed"],
+    ["SUBSCRIBE *", `ERR FORBIDDEN "*" is not open to clients`],
+    ["SUBSCRIBE a..b", "ERR INVALID_TOPIC"],
     ["SUBSCRIBE out.**", "ERR INVALID_TOPIC"],
     ["SUBSCRIBE ", "ERR"],
     ["EMIT out.x 1", `ERR FORBIDDEN "out.x" is not open to clients: modules.events.emit in hrmr.json`],
@@ -266,4 +270,71 @@ describe("where tokens are needed", () => {
       expect((await fetch(`${hub.url}/events?topic=user.*`, { headers, signal: leave.signal })).status).toBe(200);
       leave.abort();
     }));
+
+  const USER = "topic=user.*";
+
+  test("a client whose token is revoked gets no more events, and is told why, over every protocol", () =>
+    guarded(async (hub) => {
+      const over = "the token is not valid any more";
+      const token = await addToken(hub, "leaver", "events:user.*");
+      const raw = await hub.connect();
+      await raw.send(`AUTH ${token}\nSUBSCRIBE user.*\n`);
+      await raw.waitFor("OK subscribed");
+      const shown = await openSocket(hub, USER, ["hrmr", `hrmr.token.${token}`]);
+      const told = await openSocket(hub, USER);
+      told.socket.send(JSON.stringify({ auth: token }));
+      const stream = await fetch(`${hub.url}/events?${USER}`, { headers: { Authorization: `Bearer ${token}` } });
+      await until("the message is answered", () => told.received.length > 0);
+      await tell(hub, "user.x", 1);
+      await raw.waitFor('"data":1');
+      for (const { received } of [shown, told])
+        await until("the event", () => JSON.stringify(received).includes("user.x"));
+      // Its settings are part of its version: sockets go over to it.
+      const config = { access: { required: true }, modules: { events: { topics: "*", emit: "*", heartbeatMs: 9999 } } };
+      hub.write("hrmr.json", JSON.stringify(config));
+      expect((await runProgram(["reload"], { cwd: hub.dir })).stdout).toStartWith("OK");
+      const late = await fetch(`${hub.url}/events?${USER}`, { headers: { Authorization: `Bearer ${token}` } });
+      revokeToken(hub, "leaver");
+      await raw.waitFor(`ERR UNAUTHENTICATED user.*: ${over}\n`);
+      const error = { error: { code: "UNAUTHENTICATED", message: over } };
+      for (const { received, closed } of [shown, told]) {
+        expect((await closed).code).toBe(1008);
+        expect(received.at(-1)).toEqual(error);
+      }
+      expect(told.received[0]).toEqual({ auth: "leaver" });
+      expect(await late.text()).toEndWith(`event: error\ndata: ${JSON.stringify(error)}\n\n`);
+      expect(await stream.text()).toContain("user.x");
+      await eventually(async () => {
+        const { subscribers } = (await hub.status()).events;
+        expect(subscribers.find(({ topic }) => topic === "user.*")?.subscribers).toBe(0);
+      });
+    }));
+
+  test.each([
+    ["{}", "UNAUTHENTICATED", "a token is needed"],
+    ['{"auth":"hrmr_wrong"}', "UNAUTHENTICATED", "the token is wrong"],
+    ["order", "FORBIDDEN", "has no scope"],
+  ])("a socket that begins with %p is closed with %p", (message, code, why) =>
+    guarded(async (hub) => {
+      const token = await addToken(hub, "other", "events:order.*");
+      const { socket, received, closed } = await openSocket(hub, USER);
+      socket.send(message === "order" ? JSON.stringify({ auth: token }) : message);
+      const end = await closed;
+      expect([end.code, end.reason]).toEqual([1008, code]);
+      expect(received).toEqual([{ error: { code, message: expect.stringContaining(why) } }]);
+      await expect(openSocket(hub, USER, ["hrmr", "hrmr.token.wrong"])).rejects.toThrow("refused");
+    }),
+  );
 });
+
+async function openSocket(hub: Hub, query: string, protocols: string[] = []) {
+  const received: unknown[] = [];
+  const socket = new WebSocket(`ws://127.0.0.1:${hub.port}/events?${query}`, protocols);
+  socket.onmessage = ({ data }) => received.push(JSON.parse(String(data)));
+  const closed = new Promise<CloseEvent>((resolve) => (socket.onclose = resolve));
+  await new Promise<void>((resolve, reject) => {
+    socket.onopen = () => resolve();
+    socket.onerror = () => reject(new Error("refused"));
+  });
+  return { socket, received, closed };
+}
