@@ -1,9 +1,7 @@
 /**
  * The part of a client that is the same for all projects: `hrmr client` writes it, with the types of the procedures
- * behind it, into one file. It runs in the user's node or Bun, and needs no package.
+ * behind it, into one file. It runs in the user's node, Bun, Deno or browser, and needs no package.
  */
-import { connect as connectTcp, type Socket } from "node:net";
-import { connect as connectTls, type ConnectionOptions } from "node:tls";
 
 export interface ClientOptions {
   /** Default "127.0.0.1". */
@@ -12,10 +10,12 @@ export interface ClientOptions {
   port?: number;
   /** A unix socket's path, in place of host and port. */
   path?: string;
+  /** A WebSocket in place of a raw connection: "wss://example.com/rpc". Default in a browser: of the page's server. */
+  url?: string;
   /** Of `hrmr token add`. Default: none. */
   token?: string;
-  /** TLS, with its options. Default: none. */
-  tls?: ConnectionOptions;
+  /** TLS, with the options of node's `tls.connect`. Default: none. */
+  tls?: object;
   /** How long a call may take. In milliseconds. Default 30000; 0 waits for ever. */
   timeoutMs?: number;
 }
@@ -62,8 +62,7 @@ interface Answer {
 export class Client {
   readonly #options: ClientOptions;
   readonly #pending = new Map<number, Pending>();
-  #socket: Promise<Socket> | null = null;
-  #current: Socket | null = null;
+  #line: Promise<Line> | null = null;
   #last = 0;
   #isClosed = false;
   /** Failed tries to connect, one after another. */
@@ -115,7 +114,7 @@ export class Client {
   /** Ends the connection. Open calls fail with DISCONNECTED. */
   close(): void {
     this.#isClosed = true;
-    void this.#socket?.then((socket) => socket.end()).catch(() => {});
+    void this.#line?.then((line) => line.end()).catch(() => {});
     this.#failAll(new CallError("DISCONNECTED", "the client was closed"));
   }
 
@@ -127,7 +126,7 @@ export class Client {
   ): Promise<unknown> {
     if (this.#isClosed) throw new CallError("DISCONNECTED", "the client is closed");
     signal?.throwIfAborted();
-    const socket = await (this.#socket ??= this.#connect());
+    const line = await (this.#line ??= this.#connect());
     const id = ++this.#last;
     let reject: (error: Error) => void = () => {};
     const promise = new Promise<unknown>((resolve, fail) => {
@@ -136,14 +135,14 @@ export class Client {
     });
     const cancel = (error: Error): void => {
       if (!this.#pending.delete(id)) return;
-      socket.write(`${JSON.stringify({ jsonrpc: "2.0", method: "$/cancelRequest", params: { id } })}\n`);
+      line.send(JSON.stringify({ jsonrpc: "2.0", method: "$/cancelRequest", params: { id } }));
       reject(error);
     };
     const late = (): void => cancel(new CallError("TIMEOUT", `${method} did not answer within ${timeoutMs} ms`));
     const timer = timeoutMs > 0 ? setTimeout(late, timeoutMs) : null;
     const aborted = (): void => cancel(signal?.reason instanceof Error ? signal.reason : new Error("aborted"));
     signal?.addEventListener("abort", aborted, { once: true });
-    socket.write(`${JSON.stringify({ jsonrpc: "2.0", id, method, params })}\n`);
+    line.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
     try {
       return await promise;
     } finally {
@@ -152,59 +151,51 @@ export class Client {
     }
   }
 
-  async #connect(): Promise<Socket> {
+  async #connect(): Promise<Line> {
     if (this.#failures > 0)
       await new Promise((resolve) => setTimeout(resolve, Math.min(5000, 50 * 2 ** this.#failures)));
-    const { host = "127.0.0.1", port = 8080, path, tls, token } = this.#options;
-    const where = path === undefined ? { host, port } : { path };
-    const socket = tls === undefined ? connectTcp(where) : connectTls({ ...where, ...tls });
-    const opened = new Promise<void>((resolve, reject) => {
-      socket.once(tls === undefined ? "connect" : "secureConnect", resolve);
-      socket.once("error", reject);
-    });
-    this.#current = socket;
-    socket.setNoDelay(true);
-    const lost = (error?: Error): void => {
-      // The calls of a later connection go on.
-      if (this.#current !== socket) return;
-      this.#current = null;
-      this.#socket = null;
-      const failure = new CallError(
-        "DISCONNECTED",
-        `the connection to hrmr was lost${error ? `: ${error.message}` : ""}`,
-      );
-      this.#failAll(failure);
+    const { token } = this.#options;
+    let isOpen = false;
+    let shown = (_answer: string): void => {};
+    const answered = new Promise<string>((resolve) => (shown = resolve));
+    const ends: Ends = {
+      message: (text) => (isOpen ? this.#received(text) : shown(text)),
+      lost: (error) => {
+        shown("the connection was closed");
+        // The calls of a later connection go on.
+        if (!isOpen) return;
+        isOpen = false;
+        this.#line = null;
+        const why = error === undefined ? "" : `: ${error.message}`;
+        this.#failAll(new CallError("DISCONNECTED", `the connection to hrmr was lost${why}`));
+      },
     };
-    socket.on("error", lost);
-    socket.on("close", () => lost());
     try {
-      const lines = linesOf(socket);
-      await opened;
+      const line = await openLine(this.#options, ends);
       if (token !== undefined) {
-        socket.write(`AUTH ${token}\n`);
-        const answer = String((await lines.next()).value ?? "the connection was closed");
-        if (!answer.startsWith("OK")) throw new CallError("UNAUTHORIZED", `hrmr refused the token: ${answer}`);
+        line.show(token);
+        const answer = await answered;
+        if (!/^OK|^\{"auth"/.test(answer)) {
+          line.end();
+          throw new CallError("UNAUTHORIZED", `hrmr refused the token: ${answer}`);
+        }
       }
       this.#failures = 0;
-      // The socket's events report its end.
-      this.#read(lines).catch(() => {});
-      return socket;
+      isOpen = true;
+      return line;
     } catch (error) {
       this.#failures++;
-      this.#socket = null;
-      socket.destroy();
+      this.#line = null;
       throw error instanceof CallError
         ? error
         : new CallError("DISCONNECTED", `hrmr cannot be reached: ${(error as Error).message}`);
     }
   }
 
-  async #read(lines: AsyncGenerator<string>): Promise<void> {
-    for await (const line of lines) {
-      const answer = JSON.parse(line) as Answer;
-      if (answer.method === "$/next") this.#pending.get(answer.params?.id ?? 0)?.next(answer.params?.value);
-      else this.#answered(answer);
-    }
+  #received(text: string): void {
+    const answer = JSON.parse(text) as Answer;
+    if (answer.method === "$/next") this.#pending.get(answer.params?.id ?? 0)?.next(answer.params?.value);
+    else this.#answered(answer);
   }
 
   #answered({ id = 0, error, result }: Answer): void {
@@ -221,14 +212,99 @@ export class Client {
   }
 }
 
-async function* linesOf(socket: Socket): AsyncGenerator<string> {
-  let rest = "";
+/** A connection: each message is one of JSON-RPC. */
+interface Line {
+  send(text: string): void;
+  /** Shows a token. The answer is the first message. */
+  show(token: string): void;
+  end(): void;
+}
+
+interface Ends {
+  message(text: string): void;
+  /** The connection is gone. May be called twice, and without a connection. */
+  lost(error?: Error): void;
+}
+
+function openLine(options: ClientOptions, ends: Ends): Promise<Line> {
+  const url = options.url ?? urlInPage(options);
+  return url === null ? openTcp(options, ends) : openWebSocket(url, ends);
+}
+
+/** A page in a browser can open WebSockets only. @returns null: this is no page */
+function urlInPage({ host, port }: ClientOptions): string | null {
+  const { document, location } = globalThis as unknown as {
+    readonly document?: unknown;
+    readonly location?: { readonly protocol: string; readonly host: string; readonly hostname: string };
+  };
+  if (document === undefined || location === undefined) return null;
+  const at = port === undefined ? (host ?? location.host) : `${host ?? location.hostname}:${port}`;
+  return `${location.protocol.replace("http", "ws")}//${at}/rpc`;
+}
+
+interface TcpSocket {
+  setNoDelay(isOn: boolean): void;
+  setEncoding(name: string): void;
+  write(text: string): void;
+  end(): void;
+  on(event: string, then: (value: unknown) => void): void;
+}
+
+async function openTcp({ host = "127.0.0.1", port = 8080, path, tls }: ClientOptions, ends: Ends): Promise<Line> {
+  const where = path === undefined ? { host, port } : { path };
+  // A name that bundlers for browsers do not see.
+  const module: string = tls === undefined ? "node:net" : "node:tls";
+  const { connect } = (await import(/* @vite-ignore */ module)) as { connect(options: object): TcpSocket };
+  const socket = connect({ ...where, ...tls });
+  socket.setNoDelay(true);
   socket.setEncoding("utf8");
-  for await (const chunk of socket) {
-    const lines = (rest + String(chunk)).split("\n");
+  let rest = "";
+  socket.on("data", (text) => {
+    const lines = (rest + String(text)).split("\n");
     rest = lines.pop() ?? "";
-    yield* lines.filter((line) => line !== "");
-  }
+    for (const line of lines) if (line !== "") ends.message(line);
+  });
+  return new Promise((resolve, reject) => {
+    const lost = (error?: Error): void => {
+      reject(error ?? new Error("the connection was closed"));
+      ends.lost(error);
+    };
+    socket.on("error", (error) => lost(error as Error));
+    socket.on("close", () => lost());
+    const line = {
+      send: (text: string) => socket.write(`${text}\n`),
+      show: (token: string) => socket.write(`AUTH ${token}\n`),
+      end: () => socket.end(),
+    };
+    socket.on(tls === undefined ? "connect" : "secureConnect", () => resolve(line));
+  });
+}
+
+interface Socket {
+  send(text: string): void;
+  close(): void;
+  onopen: () => void;
+  onmessage: (event: { readonly data: unknown }) => void;
+  onclose: (event: { readonly code: number; readonly reason: string }) => void;
+}
+
+function openWebSocket(url: string, ends: Ends): Promise<Line> {
+  const { WebSocket } = globalThis as unknown as { WebSocket: new (url: string) => Socket };
+  const socket = new WebSocket(url);
+  return new Promise((resolve, reject) => {
+    socket.onmessage = ({ data }) => ends.message(String(data));
+    socket.onclose = ({ code, reason }) => {
+      const error = new Error(`the WebSocket was closed with ${code}${reason === "" ? "" : `: ${reason}`}`);
+      reject(error);
+      ends.lost(error);
+    };
+    socket.onopen = () =>
+      resolve({
+        send: (text) => socket.send(text),
+        show: (token) => socket.send(JSON.stringify({ auth: token })),
+        end: () => socket.close(),
+      });
+  });
 }
 
 /** @returns the client with all procedures as methods: `hub.accounts.get({ id: 1 })` */

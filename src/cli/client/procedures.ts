@@ -11,7 +11,7 @@ export interface ClientProcedure {
 }
 
 /** How a document is fetched from any server that can be reached. */
-export const HOW_TO_FETCH = "hrmr call HOST:PORT rpc.discover --token-file FILE > openrpc.json";
+const HOW_TO_FETCH = "hrmr call HOST:PORT rpc.discover --token-file FILE > openrpc.json";
 
 /** @param document of `rpc.discover`. @throws UserError NO_OPENRPC: it is not an OpenRPC document */
 export function readProcedures(document: unknown): ClientProcedure[] {

@@ -133,6 +133,33 @@ describe("a written client", () => {
       );
     }));
 
+  test("runs in a page of a browser, over a WebSocket and with a token", () =>
+    onHub(async (hub) => {
+      await write(hub, "js", "page.mjs");
+      const made = await callProgram(["token", "add", "page", "--scope", "rpc:accounts.*", "--json"], { cwd: hub.dir });
+      const { token } = JSON.parse(made.stdout) as { token: string };
+      const page = { protocol: "http:", host: `127.0.0.1:${hub.port}`, hostname: "127.0.0.1" };
+      writeFileSync(
+        join(hub.dir, "in-page.mjs"),
+        `import { connect } from "./page.mjs";
+globalThis.document = {};
+globalThis.location = ${JSON.stringify(page)};
+const hub = connect({ token: "${token}" });
+const out = [(await hub.accounts.whose()).identity, await hub.accounts.count({ to: 3 })];
+for await (const part of hub.stream("accounts.forever")) if (part === 2) break;
+const more = hub.accounts.hangs();
+hub.close();
+out.push(await more.catch((error) => error.code));
+for (const options of [{ token: "wrong" }, { url: "ws://127.0.0.1:${hub.port}/none" }])
+  out.push(await connect(options).accounts.whose().catch((error) => error.code));
+console.log(JSON.stringify(out));
+`,
+      );
+      const { stdout, stderr } = await runOwn([process.execPath, "in-page.mjs"], hub.dir);
+      expect(stderr).toBe("");
+      expect(JSON.parse(stdout)).toEqual(["page", [1, 2, 3], "DISCONNECTED", "UNAUTHORIZED", "DISCONNECTED"]);
+    }));
+
   test.skipIf(Bun.which("python3") === null)("in Python runs in python3, with a token, over a lost connection", () =>
     onHub(async (hub) => {
       await write(hub, "python", "hub_client.py");

@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { type Hub, moduleSource, shareHub } from "../../support/hub";
 import { callProgram } from "../../support/call-program";
 import { runProgram } from "../../support/program";
@@ -49,11 +51,16 @@ test("hrmr call and hrmr client say how to show a token where one is needed", ()
       "cannot be read (ENOENT).\nCheck the path. Make one: (umask 077 && hrmr token add",
     );
     const client = await callProgram(["client"], { cwd: hub.dir });
-    expect([client.exitCode, client.stderr]).toEqual([
-      1,
-      expect.stringContaining("rpc.discover --token-file FILE > openrpc.json"),
-    ]);
+    expect([client.exitCode, client.stderr]).toEqual([1, expect.stringContaining("Show a token: --token-file FILE.")]);
     expect(client.stderr).toStartWith("The server does not tell its procedures (UNAUTHENTICATED): a token is needed.");
+    const shows = async (token: string) => {
+      writeFileSync(join(hub.dir, "writer.token"), `${token}\n`, { mode: 0o600 });
+      return await callProgram(["client", "--token-file", "writer.token"], { cwd: hub.dir });
+    };
+    const written = await shows(await addToken(hub, "writer", "rpc:bank.who"));
+    expect([written.exitCode, written.stderr]).toEqual([0, ""]);
+    expect(written.stdout).toMatch(/readonly bank: \{\s+who\([^\n]*\n  \};/);
+    expect((await shows("hrmr_wrong_and_long")).stderr).toContain("the token is wrong");
   }));
 
 test("a token's scopes say which procedures its client calls and sees, over every protocol", () =>

@@ -8,8 +8,9 @@ import { type ListenAddress, parseListen } from "../../../config/listen";
 import { UserError } from "../../../config/user-error";
 import { controlRequest } from "../../../control/client";
 import type { ServerStatus } from "../../../observe/snapshot";
+import { readToken } from "../../../server/token";
 import { CallError, Client } from "../../client/client-runtime";
-import { type ClientProcedure, HOW_TO_FETCH, readProcedures } from "../../client/procedures";
+import { type ClientProcedure, readProcedures } from "../../client/procedures";
 import { pythonClient } from "../../client/python";
 import { typescriptClient } from "../../client/typescript";
 import { type Flags, usageError, valueFlag } from "../../flags";
@@ -19,10 +20,13 @@ const LANGUAGES = ["ts", "js", "python"] as const;
 type Language = (typeof LANGUAGES)[number];
 
 const { control, config, modules, state } = CONTROL_ARGS;
+const HOW_TO_GET_TOKEN = "Make one: (umask 077 && hrmr token add NAME --scope 'rpc:*' > FILE).";
+
 const args = {
-  lang: valueFlag("lang", "ts (for node 22, Bun and Deno), js or python. Default ts"),
+  lang: valueFlag("lang", "ts (for node 22, Bun, Deno and browsers), js or python. Default ts"),
   out: valueFlag("file", "Where to write it. Default: standard output"),
   from: valueFlag("file", "An OpenRPC document; - for standard input. Default: the running server of this folder"),
+  "token-file": valueFlag("file", "Show the token in this file, if the server asks for one"),
   control,
   config,
   modules,
@@ -35,12 +39,13 @@ export const clientCommand = defineCommand({
     description: "Write a client of the server's procedures, in TypeScript, JavaScript or Python",
   },
   args,
-  async run({ args: { lang = "ts", out, from, ...flags } }) {
+  async run({ args: { lang = "ts", out, from, "token-file": tokenFile, ...flags } }) {
     const language = LANGUAGES.find((each) => each === lang);
     if (language === undefined)
       throw usageError("BAD_LANGUAGE", `There is no client in "${lang}".`, `Choose one of ${LANGUAGES.join(", ")}.`);
+    const token = tokenFile === undefined ? undefined : readToken(resolve(tokenFile), HOW_TO_GET_TOKEN);
     const { document, port } =
-      from === undefined ? await discover(flags) : { document: await readDocument(from), port: null };
+      from === undefined ? await discover(flags, token) : { document: await readDocument(from), port: null };
     const text = withPort(clientText(language, readProcedures(document)), port);
     if (out === undefined) return console.log(text.trimEnd());
     try {
@@ -79,7 +84,10 @@ async function readDocument(path: string): Promise<unknown> {
 }
 
 /** Asks the server of this folder, at its first listener that takes text. */
-async function discover(flags: ControlFlags): Promise<{ readonly document: unknown; readonly port: number | null }> {
+async function discover(
+  flags: ControlFlags,
+  token: string | undefined,
+): Promise<{ readonly document: unknown; readonly port: number | null }> {
   const target = await findServer(flags);
   const { body } = await controlRequest<ServerStatus>(target, "GET", "/v1/status");
   const address = body.listening
@@ -91,7 +99,7 @@ async function discover(flags: ControlFlags): Promise<{ readonly document: unkno
       hint: "Get the document another way, and name it: --from openrpc.json.",
     });
   }
-  const client = new Client(placeOf(address));
+  const client = new Client({ ...placeOf(address), ...(token === undefined ? null : { token }) });
   try {
     return { document: await client.call("rpc.discover"), port: "port" in address ? address.port : null };
   } catch (cause) {
@@ -100,7 +108,7 @@ async function discover(flags: ControlFlags): Promise<{ readonly document: unkno
       code: "NO_OPENRPC",
       hint:
         cause.code === "UNAUTHENTICATED"
-          ? `Fetch them with a token, then name the file with --from openrpc.json:\n${HOW_TO_FETCH}`
+          ? `Show a token: --token-file FILE. ${HOW_TO_GET_TOKEN}`
           : "A module has procedures if one of its services has public: true.",
       cause,
     });
