@@ -28,6 +28,8 @@ export interface Comparison {
   ratio: number;
   lowest: number;
   highest: number;
+  /** hrmr's requests a second over the bound's, in each round. */
+  gains: number[];
 }
 
 const ROUND_MS = 700;
@@ -72,6 +74,7 @@ export async function compareLoads(rounds: number, hrmr: Loaded, bound: Loaded):
     ratio: median(ratios),
     lowest: Math.min(...ratios),
     highest: Math.max(...ratios),
+    gains: results.map(([a, b]) => a.requestsPerSecond / b.requestsPerSecond),
   };
 }
 

@@ -9,6 +9,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { Socket } from "bun";
+import { type Accounts, transferWrites } from "./accounts";
 import { LargeReply } from "./large";
 import { checkReply, type Expectation } from "./reply";
 
@@ -20,6 +21,8 @@ export interface LoadSpec {
   readonly reply: Expectation;
   /** Requests in one write. Default 1. */
   readonly pipeline?: number;
+  /** The request is a transfer between accounts, which are others each time. */
+  readonly accounts?: Accounts;
   /** What each connection sends first, and the status of the HTTP reply that it waits for. */
   readonly opening?: Opening;
   /** `request` is bytes, a character each; else text. */
@@ -61,6 +64,9 @@ const REPLY_DEADLINE_MS = 5000;
 /** Fewer than the listen backlog of 512, so that no connect has to be tried again. */
 const CONNECTS_AT_ONCE = 200;
 
+/** Different requests of a load of transfers. Behind them it begins again. */
+const TRANSFERS = 100_000;
+
 class Client {
   socket: Socket<Client> | null = null;
   isWaiting = false;
@@ -78,7 +84,9 @@ class Client {
 
 class Load {
   readonly clients: Client[] = [];
-  readonly request: Uint8Array;
+  /** What is written at once. */
+  readonly #writes: Uint8Array[];
+  #nextWrite = 0;
   readonly pipeline: number;
   result = emptyResult();
   #startedAt = 0;
@@ -91,7 +99,12 @@ class Load {
 
   constructor(readonly spec: LoadSpec) {
     this.pipeline = spec.pipeline ?? 1;
-    this.request = Buffer.from(spec.request.repeat(this.pipeline), spec.isBinary ? "latin1" : "utf8");
+    this.#writes = writesOf(spec, this.pipeline);
+  }
+
+  #takeWrite(): Uint8Array {
+    if (this.#nextWrite === this.#writes.length) this.#nextWrite = 0;
+    return this.#writes[this.#nextWrite++] as Uint8Array;
   }
 
   async open(): Promise<void> {
@@ -127,7 +140,8 @@ class Load {
       this.#known = Buffer.from(text.repeat(this.pipeline), "latin1");
       answered.resolve();
     };
-    client.socket?.write(this.request.subarray(0, this.request.length / this.pipeline));
+    const first = this.#takeWrite();
+    client.socket?.write(first.subarray(0, first.length / this.pipeline));
     await withDeadline(
       answered.promise,
       () =>
@@ -162,8 +176,8 @@ class Load {
     client.isWaiting = true;
     client.sentAt = performance.now();
     this.#waiting++;
-    if (client.socket.write(this.request) !== this.request.length)
-      this.#fail("a request was not taken whole by the kernel");
+    const request = this.#takeWrite();
+    if (client.socket.write(request) !== request.length) this.#fail("a request was not taken whole by the kernel");
   }
 
   receive(client: Client, bytes: Uint8Array): void {
@@ -251,6 +265,12 @@ class Load {
       socket?.terminate();
     }
   }
+}
+
+function writesOf({ request, accounts, isBinary }: LoadSpec, pipeline: number): Uint8Array[] {
+  const encoding = isBinary ? "latin1" : "utf8";
+  if (accounts === undefined) return [Buffer.from(request.repeat(pipeline), encoding)];
+  return transferWrites(request, accounts, TRANSFERS / pipeline, pipeline).map((text) => Buffer.from(text, encoding));
 }
 
 function emptyResult(): LoadResult {

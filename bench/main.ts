@@ -29,6 +29,7 @@ import { idleRow, reloadMemoryRow } from "./rows/memory";
 import { nginxLargeRow, nginxMiddleRow, nginxSmallRow } from "./rows/nginx";
 import { drainRow, killRow, upgradeRow } from "./rows/operations";
 import { figuresRow, processesRow } from "./rows/processes";
+import { redisOthersRow, redisReadRow, redisRelaxedRow, redisWriteRow } from "./rows/redis";
 import { reloadInlineRow, reloadLoadRow, reloadManyRow, reloadPoolRow } from "./rows/reload";
 import { rpcHttpRow, rpcRawRow } from "./rows/rpc";
 import { startRow } from "./rows/start";
@@ -37,6 +38,13 @@ import { thousandRow } from "./rows/thousand";
 import { poolServiceRow, serviceRow } from "./rows/services";
 import { chunkRow, lineRow, poolAloneRow, poolRow, processRow } from "./rows/text";
 import { trafficRow } from "./rows/traffic";
+import {
+  transfersNodeRow,
+  transfersRow,
+  transfersServeRow,
+  transfersSingleRow,
+  transfersZipfRow,
+} from "./rows/transfers";
 import {
   websocketBinaryRow,
   websocketIdleRow,
@@ -56,6 +64,15 @@ const ROWS: readonly Row[] = [
   poolServiceRow,
   rpcRawRow,
   rpcHttpRow,
+  transfersRow,
+  transfersSingleRow,
+  transfersZipfRow,
+  transfersNodeRow,
+  transfersServeRow,
+  redisReadRow,
+  redisWriteRow,
+  redisRelaxedRow,
+  redisOthersRow,
   processRow,
   cRow,
   helloRow,

@@ -1,7 +1,7 @@
 /** Figures and the table they go into. */
 import type { Line } from "./bench";
 import type { Comparison, SideResult } from "./compare";
-import { percentile } from "./statistics";
+import { median, percentile } from "./statistics";
 
 const COLUMNS = ["what", "hrmr", "bound", "result", "spread", "target", ""] as const;
 const WIDTHS = [46, 22, 22, 10, 15, 8, 6];
@@ -37,6 +37,20 @@ export function comparisonLine(
     target: most === null ? "" : `<= ${most.toFixed(2)}`,
     // Compares the rounded number, as it is printed: a 1.10 that misses 1.10 would puzzle the reader.
     isMet: most === null ? null : Number(ratio.toFixed(2)) <= most,
+  };
+}
+
+/** Requests a second. @param least the target: at least so many times the bound's; null: none */
+export function rateLine(title: string, { hrmr, bound, gains }: Comparison, least: number | null): Line {
+  const gain = median(gains).toFixed(2);
+  return {
+    title,
+    hrmr: sideText(hrmr),
+    bound: sideText(bound),
+    result: `${gain}x`,
+    spread: `${Math.min(...gains).toFixed(2)}..${Math.max(...gains).toFixed(2)}`,
+    target: least === null ? "" : `>= ${least.toFixed(2)}x`,
+    isMet: least === null ? null : Number(gain) >= least,
   };
 }
 
