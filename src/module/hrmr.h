@@ -228,9 +228,91 @@ hrmr_result hrmr_call_within(int milliseconds, const char *service, const char *
 /* Sends an event to all subscribers, without waiting for them. `data` is JSON; NULL: none. */
 hrmr_result hrmr_emit(const char *topic, const char *data);
 
+/* ---- The store that all modules share. In handlers and hooks, not in hrmr_module ---- */
+
+/* The outcome of the functions below. Like all texts of hrmr, these are valid until the handler returns. */
+typedef struct {
+  bool ok;
+  /* The document as JSON, and its length. NULL: there is none, or it failed. */
+  const char *json;
+  size_t length;
+  /* The document's, or the change's. 0: there is no document, or nothing has changed. */
+  long long version;
+  /* By the store's clock, in milliseconds since 1970. 0: the document stays. */
+  long long expires_at;
+  /*
+   * Why it failed; NULL if it did not. CONFLICT, TOO_LARGE, INVALID_KEY, INVALID_NAME, INVALID_VALUE, NOT_A_NUMBER,
+   * TIMEOUT, CANCELLED, BUSY, FULL (the disk), READ_ONLY, UNAVAILABLE or FAILED. Nothing was written then, but for
+   * UNKNOWN: the time was over, or the server gone, while the commit was under way.
+   */
+  const char *code;
+  const char *message;
+} hrmr_stored;
+
+/* For `version`: whichever the document has. 0 is: only if there is no document. */
+#define HRMR_ANY (-1)
+/* For `ttl_ms`, how long the document lives, in milliseconds. */
+#define HRMR_STAYS 0      /* It stays. */
+#define HRMR_KEEP_TTL (-1) /* As it was. */
+
+/* A document. If there is none, `ok` is true and `json` is NULL. */
+hrmr_stored hrmr_store_get(const char *collection, const char *key);
+
+/* Writes a document, if it has this version: else CONFLICT. It is on the disk when the function returns. */
+hrmr_stored hrmr_store_set(const char *collection, const char *key, const char *json, long long ttl_ms,
+                           long long version);
+
+/* Deletes a document. `version` of the outcome is 0 if there was none. */
+hrmr_stored hrmr_store_delete(const char *collection, const char *key, long long version);
+
+/* Adds to a number; a missing one is 0. `json` is the number after it. */
+hrmr_stored hrmr_store_increment(const char *collection, const char *key, double by);
+
 /*
- * Gives a text of hrmr_call, hrmr_emit, hrmr_json or the request's questions back before the handler returns. Only loops
- * with many calls need it.
+ * The documents whose keys begin with `prefix` (NULL: all), in the order of their keys, at most 1,000. `json` is a list:
+ * [{"key":"ann","value":{"points":3},"version":7,"expiresAt":null}]. The next page is `after` the last key; NULL: from
+ * the first.
+ */
+hrmr_stored hrmr_store_list(const char *collection, const char *prefix, const char *after, int limit);
+
+/* What hrmr_write does. */
+enum {
+  HRMR_CHECK = 1, /* Nothing. The commit fails with CONFLICT unless the document has this `version` (0: none). */
+  HRMR_SET,       /* `json`, `ttl_ms`. */
+  HRMR_DELETE,
+  HRMR_INCREMENT, /* `by`, and `field`: of an object, or NULL. Keeps the time of the document. */
+  HRMR_PATCH      /* `json` is a merge patch (RFC 7396). Keeps the time of the document. */
+};
+
+typedef struct {
+  int what;
+  const char *collection;
+  const char *key;
+  const char *json;
+  long long ttl_ms;
+  long long version;
+  double by;
+  const char *field;
+} hrmr_write;
+
+/*
+ * A transaction: all of the writes, in their order, or none. Read, then commit with a check of each document that was
+ * read; after CONFLICT do both again. `json` is a list with an element for each write: null for a check, and
+ * {"version":7} for the others, with the document as "value" for HRMR_INCREMENT and HRMR_PATCH. `version` is that of the
+ * last change.
+ *
+ *     hrmr_write writes[] = {
+ *         {HRMR_CHECK, "accounts", "ann", .version = ann.version},
+ *         {HRMR_INCREMENT, "accounts", "ann", .by = -10},
+ *         {HRMR_INCREMENT, "accounts", "bob", .by = 10},
+ *     };
+ *     hrmr_stored done = hrmr_store_commit(writes, 3);
+ */
+hrmr_stored hrmr_store_commit(const hrmr_write *writes, size_t count);
+
+/*
+ * Gives a text of hrmr_call, hrmr_emit, hrmr_json, hrmr_store_... or the request's questions back before the handler
+ * returns. Only loops with many calls need it.
  */
 void hrmr_release(const char *text);
 

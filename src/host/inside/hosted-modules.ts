@@ -27,7 +27,9 @@ import { type Resident, HostedCalls } from "./calls";
 import { fetchHandler } from "./fetch";
 import { CALLS_FD } from "../process/place";
 import { HostedServices } from "./asks";
-import { BlockingCalls } from "./blocking-calls";
+import { BlockingCalls } from "./blocking/calls";
+import { BlockingChannel } from "./blocking/channel";
+import { BlockingStore } from "./blocking/store";
 import { eventHandler } from "./event";
 import { HostedEvents } from "./events";
 import { serviceHandler } from "./service";
@@ -143,10 +145,13 @@ export class HostedModules {
       },
       quietMs: COLLECT_AFTER_MS,
     });
-    if (host === "process")
-      allowNativeModules(
-        new BlockingCalls(CALLS_FD, maxLetters, (seq, reason) => this.#calls.cancelWhileBlocked(seq, reason)),
-      );
+    if (host === "process") {
+      const channel = new BlockingChannel(CALLS_FD, (seq, reason) => this.#calls.cancelWhileBlocked(seq, reason));
+      allowNativeModules({
+        calls: new BlockingCalls(channel, maxLetters),
+        store: new BlockingStore(channel, maxLetters),
+      });
+    }
     // Errors that escape a module's graph (from a listener on `process`, for example) must not end the thread with
     // other modules' calls.
     const log = makeLog(post, {}, "", null);

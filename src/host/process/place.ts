@@ -11,6 +11,8 @@ import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "../remote/messag
 import type { OpenPlace, Place, PlaceOwner, PlaceFacts } from "../remote/place";
 import { isC } from "../../module/c/sources";
 import { TOLD_FIELDS, type ToldBatch } from "../services/messages";
+import type { Flat } from "../store/flat";
+import { ASK } from "../store/messages";
 import { ProcessChannel } from "./channel";
 import { MAX_MEMORY_MB, MemoryWatch } from "./memory";
 import { LineBudget, readLines } from "../../observe/log/output";
@@ -32,7 +34,7 @@ export const SHARED_FD = 3;
 export const HANDOFF_FD = 4;
 /** The channel to the server, by Bun's IPC. */
 const CHANNEL_FD = 5;
-/** For modules in C: the channel for calls that hold the process until they are answered (blocking-calls.ts). */
+/** For modules in C: the channel for calls that hold the process until they are answered (inside/blocking). */
 export const CALLS_FD = 6;
 /**
  * How long the last messages of an ended process are read. Another process may hold its channel open for ever. In
@@ -171,13 +173,17 @@ class ProcessPlace implements Place {
 
   /** Blocking calls have negative numbers. */
   #noteHeld(message: FromPlace): void {
-    if (message.type === "asks" && (message.asks[0] as number) < 0) this.#held = message.asks[0] as number;
+    const ask =
+      message.type === "asks" ? message.asks[0] : message.type === "storeAsks" ? blockingAsk(message.asks) : 0;
+    if ((ask as number) < 0) this.#held = ask as number;
     else if (message.type === "askCancel" && message.ask === this.#held) this.#held = null;
   }
 
   /** A process that is held reads its channel for calls alone. @returns the part for the other channel; null: none */
   #tellHeld(data: Posted): Posted | null {
-    if (this.#calls === null || this.#held === null || Array.isArray(data)) return data;
+    if (this.#calls === null || Array.isArray(data)) return data;
+    if (data.type === "storeTold" && (data.told[0] as number) < 0) return this.#tellStored(data);
+    if (this.#held === null) return data;
     // It reads this one again later, when the call has ended already.
     if (data.type === "cancel") this.#calls.send(data);
     if (data.type !== "told") return data;
@@ -186,6 +192,15 @@ class ProcessPlace implements Place {
     this.#held = null;
     this.#calls.send({ type: "told", told: blocking });
     return others.length === 0 ? null : { type: "told", told: others };
+  }
+
+  /** Each answer of the store to a process that is held has a message of its own. */
+  #tellStored(data: Extract<ToPlace, { type: "storeTold" }>): null {
+    // It may have given up.
+    if (data.told[0] !== this.#held) return null;
+    this.#held = null;
+    this.#calls?.send(data);
+    return null;
   }
 
   #listens(): void {
@@ -250,6 +265,13 @@ class ProcessPlace implements Place {
       ? `${how}, with ${megabytes} of its ${maxMemoryMb} MB in use`
       : how;
   }
+}
+
+/** @returns the number of what a process that is held asks the store. 0: it is not held */
+function blockingAsk(asks: Flat): number {
+  const at = asks[1] === ASK.taken ? 2 : 0;
+  const number = asks[at];
+  return typeof number === "number" && number < 0 ? number : 0;
 }
 
 /** @returns the answers of blocking calls, and the others */

@@ -234,11 +234,13 @@ export class PlaceStore {
   }
 
   tell(number: number, kind: number, push: (flat: Flat) => void): void {
+    // Of code that cannot await: its answer goes another way.
+    if (number < 0) this.#flush();
     const from = this.#told.length;
     this.#told.push(number, kind);
     push(this.#told);
     this.#toldLetters += lettersOf(this.#told, from);
-    if (this.#toldLetters > MAX_BATCH_LETTERS) this.#flush();
+    if (number < 0 || this.#toldLetters > MAX_BATCH_LETTERS) this.#flush();
     else this.#scheduleFlush();
   }
 

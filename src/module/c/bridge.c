@@ -59,7 +59,7 @@ enum {
 /* Returns a string that ends with a 0 byte, or NULL. Only HRMR__JSON has `more`. */
 static const char *(*hrmr__ask)(int what, const char *name, const char *more);
 static void (*hrmr__say)(int level, const char *text);
-enum { HRMR__CALL, HRMR__EMIT, HRMR__RELEASE };
+enum { HRMR__CALL, HRMR__EMIT, HRMR__RELEASE, HRMR__STORE };
 /* Returns 1 if it succeeded. The result is in hrmr__shared. */
 static int (*hrmr__act)(int what, const char *name, const char *json, int number);
 
@@ -70,6 +70,7 @@ static int (*hrmr__act)(int what, const char *name, const char *json, int number
 static struct {
   double reply, moves, reply_room, head_length, status, failure, code;
   double result_json, result_length, result_code, result_message, result_data;
+  double result_version, result_expires_at;
 } hrmr__shared;
 
 /* ---- Memory that grows ---- */
@@ -86,6 +87,8 @@ typedef struct {
 
 /* The fields of the reply's head wait in a buffer of their own until the reply is complete. */
 static hrmr__buffer hrmr__reply, hrmr__head;
+/* What the store is asked, as JSON. */
+static hrmr__buffer hrmr__order;
 static char hrmr__failure[512];
 /* The code of a failure that its caller gets. */
 static char hrmr__code[64];
@@ -178,24 +181,28 @@ void hrmr_refuse(hrmr_request *request, const char *code, const char *message) {
   hrmr__fail(message == NULL || *message == 0 ? hrmr__code : message);
 }
 
-void hrmr_reply_json(hrmr_request *request, const char *text) {
+static void hrmr__add_text(hrmr__buffer *buffer, const char *text) { hrmr__add(buffer, text, strlen(text)); }
+
+static void hrmr__add_json(hrmr__buffer *buffer, const char *text) {
   const unsigned char *at = (const unsigned char *)text;
   const unsigned char *plain = at;
   char escaped[8];
   if (text == NULL) {
-    hrmr_reply_text(request, "null");
+    hrmr__add_text(buffer, "null");
     return;
   }
-  hrmr__add(&hrmr__reply, "\"", 1);
+  hrmr__add(buffer, "\"", 1);
   for (; *at != 0; at++) {
     if (*at >= ' ' && *at != '"' && *at != '\\') continue;
-    hrmr__add(&hrmr__reply, plain, at - plain);
-    hrmr__add(&hrmr__reply, escaped, snprintf(escaped, sizeof escaped, *at < ' ' ? "\\u%04x" : "\\%c", *at));
+    hrmr__add(buffer, plain, at - plain);
+    hrmr__add(buffer, escaped, snprintf(escaped, sizeof escaped, *at < ' ' ? "\\u%04x" : "\\%c", *at));
     plain = at + 1;
   }
-  hrmr__add(&hrmr__reply, plain, at - plain);
-  hrmr__add(&hrmr__reply, "\"", 1);
+  hrmr__add(buffer, plain, at - plain);
+  hrmr__add(buffer, "\"", 1);
 }
+
+void hrmr_reply_json(hrmr_request *request, const char *text) { hrmr__add_json(&hrmr__reply, text); }
 
 const char *hrmr_header(hrmr_request *request, const char *name) { return hrmr__ask(HRMR__HEADER, name, NULL); }
 const char *hrmr_param(hrmr_request *request, const char *name) { return hrmr__ask(HRMR__PARAM, name, NULL); }
@@ -233,6 +240,105 @@ hrmr_result hrmr_call_within(int milliseconds, const char *service, const char *
 }
 
 hrmr_result hrmr_emit(const char *topic, const char *data) { return hrmr__result(hrmr__act(HRMR__EMIT, topic, data, 0)); }
+
+/* Asks the store what hrmr__order says. */
+static hrmr_stored hrmr__stored(void) {
+  hrmr_stored stored;
+  stored.ok = hrmr__act(HRMR__STORE, hrmr__order.bytes, NULL, (int)hrmr__order.length) != 0;
+  stored.json = (const char *)(size_t)hrmr__shared.result_json;
+  stored.length = (size_t)hrmr__shared.result_length;
+  stored.version = (long long)hrmr__shared.result_version;
+  stored.expires_at = (long long)hrmr__shared.result_expires_at;
+  stored.code = (const char *)(size_t)hrmr__shared.result_code;
+  stored.message = (const char *)(size_t)hrmr__shared.result_message;
+  hrmr__reset(&hrmr__order);
+  return stored;
+}
+
+/* `order` is ["get", ["list", or ["commit". */
+static void hrmr__begin_order(const char *order) {
+  hrmr__reset(&hrmr__order);
+  hrmr__add_text(&hrmr__order, order);
+}
+
+static void hrmr__add_number(double number) {
+  char digits[40];
+  /* As a text, since JSON has no infinity. */
+  snprintf(digits, sizeof digits, ",\"%.17g\"", number);
+  hrmr__add_text(&hrmr__order, digits);
+}
+
+static void hrmr__add_name(const char *name) {
+  hrmr__add_text(&hrmr__order, ",");
+  hrmr__add_json(&hrmr__order, name);
+}
+
+static void hrmr__add_write(const hrmr_write *write) {
+  char what[40];
+  snprintf(what, sizeof what, ",[%d", write->what);
+  hrmr__add_text(&hrmr__order, what);
+  hrmr__add_name(write->collection);
+  hrmr__add_name(write->key);
+  hrmr__add_name(write->json);
+  hrmr__add_number((double)write->ttl_ms);
+  hrmr__add_number((double)write->version);
+  hrmr__add_number(write->by);
+  hrmr__add_name(write->field);
+  hrmr__add_text(&hrmr__order, "]");
+}
+
+/* One write, with a check before it unless `version` is HRMR_ANY. Its outcome is that of the write. */
+static hrmr_stored hrmr__write_one(const hrmr_write *write) {
+  hrmr_write check = {HRMR_CHECK, write->collection, write->key};
+  check.version = write->version;
+  hrmr__begin_order("[\"write\"");
+  if (write->version != HRMR_ANY) hrmr__add_write(&check);
+  hrmr__add_write(write);
+  hrmr__add_text(&hrmr__order, "]");
+  return hrmr__stored();
+}
+
+hrmr_stored hrmr_store_get(const char *collection, const char *key) {
+  hrmr__begin_order("[\"get\"");
+  hrmr__add_name(collection);
+  hrmr__add_name(key);
+  hrmr__add_text(&hrmr__order, "]");
+  return hrmr__stored();
+}
+
+hrmr_stored hrmr_store_set(const char *collection, const char *key, const char *json, long long ttl_ms,
+                           long long version) {
+  hrmr_write write = {HRMR_SET, collection, key, json, ttl_ms, version};
+  return hrmr__write_one(&write);
+}
+
+hrmr_stored hrmr_store_delete(const char *collection, const char *key, long long version) {
+  hrmr_write write = {HRMR_DELETE, collection, key, NULL, 0, version};
+  return hrmr__write_one(&write);
+}
+
+hrmr_stored hrmr_store_increment(const char *collection, const char *key, double by) {
+  hrmr_write write = {HRMR_INCREMENT, collection, key, NULL, 0, HRMR_ANY, by};
+  return hrmr__write_one(&write);
+}
+
+hrmr_stored hrmr_store_list(const char *collection, const char *prefix, const char *after, int limit) {
+  hrmr__begin_order("[\"list\"");
+  hrmr__add_name(collection);
+  hrmr__add_name(prefix);
+  hrmr__add_name(after);
+  hrmr__add_number(limit);
+  hrmr__add_text(&hrmr__order, "]");
+  return hrmr__stored();
+}
+
+hrmr_stored hrmr_store_commit(const hrmr_write *writes, size_t count) {
+  size_t at;
+  hrmr__begin_order("[\"commit\"");
+  for (at = 0; at < count; at++) hrmr__add_write(&writes[at]);
+  hrmr__add_text(&hrmr__order, "]");
+  return hrmr__stored();
+}
 
 void hrmr_release(const char *text) {
   if (text != NULL) hrmr__act(HRMR__RELEASE, text, NULL, 0);

@@ -12,23 +12,22 @@ import type {
   TaskOptions,
 } from "../contract";
 import type { ModuleError } from "../graph/describe-error";
-import type { ServiceCallsNow } from "../service/calls";
 import { ServiceError } from "../service/error";
 import { compileSources } from "./compile";
-import { CRuntime, type Respond } from "./runtime";
+import { CRuntime, type Respond, type ServerNow } from "./runtime";
 import { HubCall } from "./questions";
 import { type CRoute, misuseOf } from "./routes";
 import { type CSources, sourcesError } from "./sources";
 
 /** null: C must not run here. */
-let calls: ServiceCallsNow | null = null;
+let server: ServerNow | null = null;
 
 /**
- * Allows C in this process, with `own` for its service calls. Nothing stops a loop in C, and a wrong pointer ends the process, so only a process that
+ * Allows C in this process. Nothing stops a loop in C, and a wrong pointer ends the process, so only a process that
  * serves nothing else may run it.
  */
-export function allowNativeModules(own: ServiceCallsNow): void {
-  calls = own;
+export function allowNativeModules(own: ServerNow): void {
+  server = own;
 }
 
 /**
@@ -37,12 +36,12 @@ export function allowNativeModules(own: ServiceCallsNow): void {
  * @throws ModuleError for a mistake in them; a plain Error if native code must not run here
  */
 export function nativeModule(sources: CSources, respond: Respond): ModuleDefinition {
-  if (calls === null)
+  if (server === null)
     throw new Error(
       "A module in C was loaded outside of a process of its own. This is a bug in hrmr; please report it.",
     );
   const compiled = compileSources(sources);
-  const runtime = new CRuntime(compiled, calls);
+  const runtime = new CRuntime(compiled, server);
   try {
     return definitionOf(sources, runtime, compiled.warnings, respond);
   } catch (error) {

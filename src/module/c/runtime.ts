@@ -5,10 +5,12 @@ import type { Log, Message, ModuleContext, RequestContext, StopReason } from "..
 import { messageOf } from "../../config/user-error";
 import type { ServiceCallsNow } from "../service/calls";
 import { ServiceError } from "../service/error";
+import type { StoreNow } from "../store/port";
 import { callService, emitEvent } from "./acts";
 import type { Compiled } from "./compile";
 import { answerOf, type Current, type HubCall, jsonAt, QUESTIONS, targetOf } from "./questions";
 import { type CRoute, readRoutes } from "./routes";
+import { askStore } from "./store";
 
 /** Makes a Response of the module's own class, for which hosts have shortcuts. */
 export type Respond = (
@@ -18,12 +20,12 @@ export type Respond = (
 
 /** `hrmr__shared`, in its order. */
 const SHARED = { reply: 0, moves: 1, replyRoom: 2, headLength: 3, status: 4, failure: 5, code: 6, result: 7 } as const;
-/** The fields of `hrmr_result`, from SHARED.result on. */
-const RESULT = { json: 0, length: 1, code: 2, message: 3, data: 4 } as const;
-const SHARED_BYTES = 12 * 8;
+/** The fields of `hrmr_result` and `hrmr_stored`, from SHARED.result on. */
+const RESULT = { json: 0, length: 1, code: 2, message: 3, data: 4, version: 5, expiresAt: 6 } as const;
+const SHARED_BYTES = 14 * 8;
 
 /** The values of `what` for `hrmr__act`, in the order of its enum. */
-const ACTS = ["call", "emit", "release"] as const;
+const ACTS = ["call", "emit", "release", "store"] as const;
 
 const LEVELS = ["debug", "info", "warn", "error"] as const satisfies (keyof Log)[];
 
@@ -33,6 +35,12 @@ const KEPT_INPUT_BYTES = 1_048_576;
 /** From this length on, checking the bytes is cheaper than checking the text. */
 const LONG_REPLY_BYTES = 256;
 
+/** What the server does for C, which cannot await. */
+export interface ServerNow {
+  readonly calls: ServiceCallsNow;
+  readonly store: StoreNow;
+}
+
 export class CRuntime {
   readonly #lib: Compiled["lib"];
   readonly #symbols: Compiled["lib"]["symbols"];
@@ -40,7 +48,8 @@ export class CRuntime {
   readonly #ask: JSCallback;
   readonly #say: JSCallback;
   readonly #act: JSCallback;
-  readonly #calls: ServiceCallsNow;
+  readonly #calls: ServerNow["calls"];
+  readonly #store: ServerNow["store"];
   #context: ModuleContext | null = null;
   #current: Current | null = null;
   /** The request of a call by HTTP. */
@@ -55,8 +64,9 @@ export class CRuntime {
   #reply = Buffer.alloc(0);
   #moves = -1;
 
-  constructor({ lib }: Compiled, calls: ServiceCallsNow) {
+  constructor({ lib }: Compiled, { calls, store }: ServerNow) {
     this.#calls = calls;
+    this.#store = store;
     this.#lib = lib;
     this.#symbols = lib.symbols;
     this.#ask = new JSCallback(
@@ -257,17 +267,31 @@ export class CRuntime {
   #do(what: number, name: Pointer | null, json: Pointer | null, number: number): number {
     const act = ACTS[what];
     if (act === "release") return this.#lent.delete(name ?? 0) ? 1 : 0;
+    if (act === "store") return this.#askStore(name, number);
     const text = json === null ? null : textAt(json);
     const result =
       act === "emit"
         ? emitEvent(this.#context, textAt(name), text)
         : callService(this.#calls, this.#context, { name: textAt(name), json: text, timeoutMs: number });
-    const fields =
-      "json" in result ? { json: result.json, code: null, message: null, data: null } : { json: null, ...result };
+    this.#tell("json" in result ? { json: result.json } : result);
+    return "json" in result ? 1 : 0;
+  }
+
+  /** @param order `length` bytes of JSON */
+  #askStore(order: Pointer | null, length: number): 0 | 1 {
+    const isReady = this.#context !== null && order !== null;
+    const outcome = askStore(this.#store, isReady ? new Uint8Array(toArrayBuffer(order, 0, length)) : null);
+    this.#tell(outcome);
+    this.#shared[SHARED.result + RESULT.version] = "json" in outcome ? outcome.version : 0;
+    this.#shared[SHARED.result + RESULT.expiresAt] = "json" in outcome ? (outcome.expiresAt ?? 0) : 0;
+    return "json" in outcome ? 1 : 0;
+  }
+
+  /** Writes the texts of an outcome where C reads them. */
+  #tell(texts: { readonly [field in "json" | "code" | "message" | "data"]?: string | null }): void {
     for (const field of ["json", "code", "message", "data"] as const)
-      this.#shared[SHARED.result + RESULT[field]] = this.#lend(fields[field]) ?? 0;
-    this.#shared[SHARED.result + RESULT.length] = fields.json === null ? 0 : Buffer.byteLength(fields.json);
-    return fields.json === null ? 0 : 1;
+      this.#shared[SHARED.result + RESULT[field]] = this.#lend(texts[field] ?? null) ?? 0;
+    this.#shared[SHARED.result + RESULT.length] = texts.json == null ? 0 : Buffer.byteLength(texts.json);
   }
 
   #lend(text: string | null): Pointer | null {

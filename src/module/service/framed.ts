@@ -14,7 +14,7 @@ import { type CallFrame, withinFrame } from "./frame";
 export function callsServices(file: string, hasServices: boolean): boolean {
   const bundle = readFileSync(file);
   // A module in C.
-  if (bundle.includes("hrmr_call")) return true;
+  if (bundle.includes("hrmr_call") || bundle.includes("hrmr_store")) return true;
   const first = bundle.indexOf(WORD);
   return first !== -1 && (!hasServices || bundle.includes(WORD, first + WORD.length));
 }

@@ -104,7 +104,8 @@ export function mustBeKeys(keys: readonly string[]): readonly string[] {
 
 // ---- writes to mutations ----
 
-function mutationOf<T>(collection: string, write: BatchWrite<T>): Mutation {
+/** @throws StoreError */
+export function mutationOf<T>(collection: string, write: BatchWrite<T>): Mutation {
   if ("set" in write) return setOf(collection, write.set, write.value, write);
   if ("patch" in write) return patchOf(collection, write.patch, write.value, write);
   if ("delete" in write) return deleteOf(collection, write.delete, write);

@@ -4,6 +4,8 @@
  * parsed only where somebody looks into it.
  */
 
+import type { CallFrame } from "../service/frame";
+
 /** The engine on the same thread answers at once where it can. */
 export type Awaitable<T> = T | Promise<T>;
 
@@ -194,4 +196,15 @@ export interface StorePort {
   watch(version: StoreVersion, wish: WatchWish, sink: WatchSink): () => void;
   /** @returns rows as objects */
   sql(statement: SqlStatement): Awaitable<readonly Record<string, unknown>[]>;
+}
+
+/**
+ * For code that cannot await: nothing else runs in this process while it waits. All methods throw StoreError. They wait
+ * as long as `frame` allows; null: until there is an answer.
+ */
+export interface StoreNow {
+  /** @returns in the order of the keys */
+  get(collection: string, keys: readonly string[], frame: CallFrame | null): readonly (StoredDocument | null)[];
+  list(collection: string, range: KeyRange, frame: CallFrame | null): Page;
+  commit(commit: Commit, frame: CallFrame | null): CommitResult;
 }

@@ -29,6 +29,10 @@ test("the examples in C do what their heads say", async () => {
       "78498 primes up to 1000000\n1 primes up to 2\nERR from 1 to 20000000\n",
     );
 
+    expect(await hub.ask("PAY bank ann 30\nPAY ann bob 10.5\nPAY ann bob 100\nPAY ann\n")).toBe(
+      "bank -30, ann 30\nann 19.5, bob 10.5\nERR ann has 19.5\nERR PAY FROM TO AMOUNT\n",
+    );
+
     const counted = await fetch(`${hub.url}/text/count`, { method: "POST", body: "to be or not to be" });
     expect(await counted.json()).toEqual({ bytes: 18, words: 6, lines: 1 });
     expect(await (await fetch(`${hub.url}/text/hello/bob?times=2`)).text()).toBe("Hello, bob! Hello, bob!\n");
