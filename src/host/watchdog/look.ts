@@ -2,7 +2,7 @@
 import { escapeText } from "../../observe/log/format";
 import type { LogFields } from "../../observe/log/fields";
 import { type MarkedModule, MODULE, NO_ROUTE, ROUTE, TIMER, underWay, WORK } from "../../module/graph/marks";
-import type { Culprit } from "./messages";
+import type { Culprit, Unblocked } from "./messages";
 
 /** The most characters of a route's key in a message. */
 const MAX_KEY = 40;
@@ -62,6 +62,60 @@ export class Suspects {
     const names = candidates.map(({ module, generation }) => `${module} v${generation}`);
     return { module: null, generation: 0, what: "", candidates: names };
   }
+}
+
+/**
+ * One block of the event loop, from the first line about it. Its culprit may change while it lasts: the server itself has
+ * blocked the loop, and a handler goes on with it before the next beat.
+ */
+export class Block {
+  readonly #told = new Set<string>();
+  #culprit: Culprit;
+  /** The stall when the culprit began, and when it was last seen. In milliseconds. */
+  #fromMs = 0;
+  #seenMs: number;
+
+  /** @param stalledMs how long the event loop has stood still; so for the methods, too */
+  constructor(culprit: Culprit, stalledMs: number) {
+    this.#culprit = culprit;
+    this.#seenMs = stalledMs;
+    this.#told.add(nameOf(culprit));
+  }
+
+  /** @returns whether others have had the time to block the loop since the culprit was last seen */
+  isDue(stalledMs: number, blockedMs: number): boolean {
+    return isLong(stalledMs - this.#seenMs, blockedMs);
+  }
+
+  /**
+   * Notes the code that was on the stack most since the last time.
+   *
+   * @returns `ended`: the culprit before it, if it is another one; `isNew`: the block has not told of it yet
+   */
+  next(culprit: Culprit, stalledMs: number): { readonly ended: Unblocked | null; readonly isNew: boolean } {
+    const name = nameOf(culprit);
+    const ended = name === nameOf(this.#culprit) ? null : this.end(this.#seenMs);
+    if (ended !== null) this.#fromMs = this.#seenMs;
+    this.#culprit = culprit;
+    this.#seenMs = stalledMs;
+    const isNew = !this.#told.has(name);
+    this.#told.add(name);
+    return { ended, isNew };
+  }
+
+  /** @returns the present culprit, and its time until the stall was `stalledMs` */
+  end(stalledMs: number): Unblocked {
+    return { culprit: this.#culprit, ms: stalledMs - this.#fromMs };
+  }
+}
+
+function nameOf({ module, generation, what }: Culprit): string {
+  return module === null ? "" : `${module} ${generation} ${what}`;
+}
+
+/** @returns whether code that blocked for so long is told. Timers may fire some milliseconds early or late */
+export function isLong(ms: number, blockedMs: number): boolean {
+  return ms >= blockedMs * 0.98;
 }
 
 function whatOf({ routes }: MarkedModule, route: number): string {

@@ -8,7 +8,7 @@ import { removeBlocked, writeBlocked } from "../../observe/blocked-file";
 import { tagsOf } from "../../observe/log/fields";
 import { formatEvent } from "../../observe/log/format";
 import { logFileMode } from "../../system/private-files";
-import { blockedText, fieldsOf, StallClock, Suspects, whatBlocks } from "./look";
+import { Block, blockedText, fieldsOf, isLong, StallClock, Suspects, whatBlocks } from "./look";
 import { type Culprit, stepOf, type ToWatchdog, type Unblocked, type WatchdogSettings } from "./messages";
 
 /** The part of a Worker's global scope that is used here; the DOM's types are not loaded. */
@@ -33,8 +33,9 @@ let timer: Timer | null = null;
 let lookedAt = performance.now();
 /** The main thread's total wait at the last look. In milliseconds. */
 let waitedBefore = 0;
-/** The present block, once it was logged. */
-let blocked: { readonly culprit: Culprit; ms: number } | null = null;
+/** The present block, once it was logged, and the stall at the last look. */
+let block: Block | null = null;
+let stalledMs = 0;
 
 scope.onmessage = ({ data }) => {
   if (data.type === "init") ({ beats, marks } = data);
@@ -53,23 +54,25 @@ function look(): void {
   if (beats === null || marks === null || settings === null) return;
   const now = performance.now();
   const waited = waitedMs();
-  const stalledMs = clock.look(
-    Atomics.load(beats, 0),
-    now - lookedAt,
-    stepOf(settings.blockedMs),
-    waited - waitedBefore,
-  );
+  const beat = Atomics.load(beats, 0);
+  const stalled = clock.look(beat, now - lookedAt, stepOf(settings.blockedMs), waited - waitedBefore);
   lookedAt = now;
   waitedBefore = waited;
-  if (stalledMs === 0) return over();
+  if (stalled === 0) return over();
+  stalledMs = stalled;
   suspects.note(marks);
-  if (blocked !== null) blocked.ms = stalledMs;
-  // Timers may fire some milliseconds early or late.
-  else if (stalledMs >= settings.blockedMs * 0.98) {
-    blocked = { culprit: suspects.culprit(marks, modules), ms: stalledMs };
-    tell(settings, blocked.culprit, stalledMs);
-    note(settings.blockedFile, blocked.culprit, stalledMs);
+  if (block === null ? !isLong(stalled, settings.blockedMs) : !block.isDue(stalled, settings.blockedMs)) return;
+  const culprit = suspects.culprit(marks, modules);
+  suspects.forget();
+  if (block === null) block = new Block(culprit, stalled);
+  else {
+    const { ended, isNew } = block.next(culprit, stalled);
+    if (ended !== null) scope.postMessage(ended);
+    if (!isNew) return;
   }
+  const { ms } = block.end(stalled);
+  tell(settings, culprit, ms);
+  note(settings.blockedFile, culprit, ms);
 }
 
 /**
@@ -86,9 +89,9 @@ function waitedMs(): number {
 
 function over(): void {
   suspects.forget();
-  if (blocked === null) return;
-  scope.postMessage(blocked);
-  blocked = null;
+  if (block === null) return;
+  scope.postMessage(block.end(stalledMs));
+  block = null;
   if (settings?.blockedFile != null) removeBlocked(settings.blockedFile);
 }
 
