@@ -12,6 +12,7 @@ import { Carried } from "../module/service/values";
 import { errorFrom, frameOf, InlineCall, isSettled, runService } from "./inline-call";
 import { RemoteServiceCall } from "./remote-call";
 import { deadlineOf, refusedChain } from "./chain";
+import { Places } from "./places";
 import { type BegunRun, beginTask } from "./schedule/begin-task";
 import { CallTotals } from "./totals";
 import { promised } from "./answer";
@@ -39,11 +40,12 @@ interface HubOptions {
 export class Hub implements ServiceCalls, ServiceAsks {
   readonly totals = new CallTotals();
   readonly #options: HubOptions;
-  /** Calls that wait for their result. */
-  #open = 0;
+  /** Of calls that wait for their result. */
+  readonly places: Places;
 
   constructor(options: HubOptions) {
     this.#options = options;
+    this.places = new Places(options.limits);
   }
 
   call(order: ServiceOrder): Promise<unknown> {
@@ -53,7 +55,7 @@ export class Hub implements ServiceCalls, ServiceAsks {
   /** The same for callers that pass the result on. @returns a function that cancels the call */
   ask(order: ServiceOrder, to: ServiceAnswer): () => void {
     const now = performance.now();
-    this.#open++;
+    this.places.enter(order);
     let found: FoundCall;
     try {
       found = this.#find(order, now);
@@ -75,7 +77,7 @@ export class Hub implements ServiceCalls, ServiceAsks {
 
   /** The call that began then has its answer. @param startedAt 0: it is not timed */
   answered(order: ServiceOrder, startedAt: number, isError: boolean): void {
-    this.#open--;
+    this.places.leave(order);
     this.totals.add(order, startedAt === 0 ? null : performance.now() - startedAt, isError);
   }
 
@@ -112,16 +114,13 @@ export class Hub implements ServiceCalls, ServiceAsks {
 
   /** @throws ServiceError */
   #find(order: ServiceOrder, now: number): FoundCall {
-    const { server, limits } = this.#options;
+    const { server } = this.#options;
     const service = this.#service(order);
     const { name } = service;
     const refused = refusedChain(order.frame, name);
     if (refused !== null) throw new ServiceError("DEPTH", refused);
-    if (this.#open > limits.maxQueued)
-      throw new ServiceError(
-        "BUSY",
-        `${name} was not called: ${limits.maxQueued} calls are under way (limits.maxQueued)`,
-      );
+    const noPlace = this.places.refusal(order);
+    if (noPlace !== null) throw new ServiceError("BUSY", `${name} was not called: ${noPlace}`);
     const own = service.timeoutMs ?? server.timeouts.handlerMs;
     const deadlineAt = deadlineOf(now, order.frame, own, order.timeoutMs);
     if (deadlineAt <= now) throw new ServiceError("TIMEOUT", `${name} was not called: no time is left`);
@@ -151,7 +150,7 @@ export class Hub implements ServiceCalls, ServiceAsks {
 
 function NOTHING_TO_END(): void {}
 
-/** Counts the call when its answer comes. */
+/** Counts the call while it waits, and when its answer comes. */
 class CountedAnswer implements ServiceAnswer {
   readonly #hub: Hub;
   readonly #order: ServiceOrder;
@@ -163,20 +162,26 @@ class CountedAnswer implements ServiceAnswer {
     this.#order = order;
     this.#to = to;
     this.#startedAt = startedAt;
+    hub.places.wait(order);
   }
 
   resolve(value: Carried): void {
-    this.#hub.answered(this.#order, this.#startedAt, false);
+    this.#answered(false);
     this.#to.resolve(value);
   }
 
   stream(parts: AsyncIterableIterator<Carried>): void {
-    this.#hub.answered(this.#order, this.#startedAt, false);
+    this.#answered(false);
     this.#to.stream(parts);
   }
 
   reject(error: ServiceError): void {
-    this.#hub.answered(this.#order, this.#startedAt, true);
+    this.#answered(true);
     this.#to.reject(error);
+  }
+
+  #answered(isError: boolean): void {
+    this.#hub.places.settle(this.#order);
+    this.#hub.answered(this.#order, this.#startedAt, isError);
   }
 }
