@@ -282,6 +282,7 @@ describe("the commands of", () => {
     // As above.
     ["docs/rpc.md", { "modules/kv.ts": /```ts\n([\s\S]*?)```/.exec(read("docs/rpc.md"))?.[1] ?? "" }, {}],
     ["docs/store.md", { "modules/scores.ts": /```ts\n([\s\S]*?)```/.exec(read("docs/store.md"))?.[1] ?? "" }, {}],
+    ["docs/store-http.md", { "hrmr.json": /```json\n([\s\S]*?)```/.exec(read("docs/store-http.md"))?.[1] ?? "" }, {}],
     ["docs/store-resp.md", { "hrmr.json": /```json\n([\s\S]*?)```/.exec(read("docs/store-resp.md"))?.[1] ?? "" }, {}],
     ["docs/systemd.md", GREET, {}],
     [

@@ -1,21 +1,16 @@
-/** Reads and checks `modules.store` of hrmr.json. index.ts lists all settings. */
+/** `modules.store` of hrmr.json. index.ts explains the settings. */
+import { objectOf, schemaOf } from "./schema";
 
 export interface Settings {
   /** Whether clients of Redis are served. */
   readonly resp: boolean;
+  /** Whether /store is, with its watches as server-sent events. */
+  readonly http: boolean;
 }
 
-const KEYS = ["resp"];
-/** The server's own settings of a module. */
-const SERVERS = ["enabled", "run", "timeouts", "limits", "reload", "drainMs", "maxMemoryMb"];
-
-/** @throws Error that names the setting and shows a right value */
-export function readSettings(config: Record<string, unknown>): Settings {
-  const unknown = Object.keys(config).find((key) => !KEYS.includes(key) && !SERVERS.includes(key));
-  if (unknown !== undefined)
-    throw new Error(`modules.store.${unknown} is not a setting. Use one of ${KEYS.join(", ")}.`);
-  const { resp = true } = config;
-  if (typeof resp !== "boolean")
-    throw new Error(`modules.store.resp is not true or false: ${JSON.stringify(resp)}.\nGive it as false.`);
-  return { resp };
-}
+export const SETTINGS = schemaOf<Settings>(
+  objectOf({
+    resp: { type: "boolean", default: true },
+    http: { type: "boolean", default: true },
+  }),
+);

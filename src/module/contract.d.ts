@@ -750,6 +750,16 @@ export interface ClientCertificate {
  */
 export interface Store extends StoreReader {
   collection<T = any>(name: string): Collection<T>;
+  /** The same, with values as JSON texts. */
+  collection(name: string, form: ValueForm & { readonly text: true }): Collection<string>;
+  /**
+   * Writes to several collections: all of these, if the checks hold, or none. With versions that its caller has read
+   * before, it is a transaction without a function.
+   *
+   * @returns for each write its version (0: there was nothing to delete); `value`: the document after patch, increment
+   * @throws StoreError CONFLICT: a document has another version
+   */
+  batch(writes: readonly StoreWrite[], options?: StoreBatchOptions): Promise<StoreWritten[]>;
   /**
    * Runs a function as one serialisable transaction, and returns its result. What it read is checked at the commit. If
    * another client has changed it, the function runs again, at most 20 times; so it must do nothing but read and write the
@@ -763,6 +773,31 @@ export interface Store extends StoreReader {
    * @returns the rows; empty for a statement without any
    */
   sql<Row = any>(text: TemplateStringsArray, ...values: readonly unknown[]): Promise<Row[]>;
+}
+
+/** How a collection hands out values, and takes them. */
+export interface ValueForm {
+  /** true: values are JSON texts. They are not parsed when they are read. Default false. */
+  readonly text?: boolean;
+}
+
+export type StoreWrite<T = any> = BatchWrite<T> & { readonly collection: string };
+
+export interface StoreBatchOptions {
+  /** At most 1,000. Default: none. */
+  readonly checks?: readonly StoreCheck[];
+}
+
+/** A document has this version; 0: there is none. */
+export interface StoreCheck {
+  readonly collection: string;
+  readonly key: string;
+  readonly version: number;
+}
+
+export interface StoreWritten {
+  readonly version: number;
+  readonly value?: any;
 }
 
 export interface TransactionOptions {

@@ -4,7 +4,7 @@
  */
 import { added, NotANumber } from "../module/store/addition";
 import { indexEntry } from "../module/store/index-key";
-import { mergePatch } from "../module/store/merge-patch";
+import { depthOf, mergePatch } from "../module/store/json";
 import type {
   Check,
   Commit,
@@ -255,36 +255,6 @@ function mustFit({ collection, key }: Draft, text: string, { maxValueBytes, maxD
   }
   if (text.length > maxDepth && depthOf(text) > maxDepth)
     throw new Refused("TOO_LARGE", `the document "${key}" of ${collection} is nested more than ${maxDepth} deep`);
-}
-
-/** How deep objects and lists are nested in JSON. */
-function depthOf(json: string): number {
-  let depth = 0;
-  let deepest = 0;
-  for (let at = 0; at < json.length; at++) {
-    const letter = json.charCodeAt(at);
-    if (letter === QUOTE) at = endOfString(json, at + 1);
-    else if (letter === OPEN_BRACE || letter === OPEN_BRACKET) deepest = Math.max(deepest, ++depth);
-    else if (letter === CLOSE_BRACE || letter === CLOSE_BRACKET) depth--;
-  }
-  return deepest;
-}
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
-const OPEN_BRACKET = 0x5b;
-const CLOSE_BRACKET = 0x5d;
-
-/** @param from behind the opening quote. @returns the place of the closing one */
-function endOfString(json: string, from: number): number {
-  for (let at = json.indexOf('"', from); at !== -1; at = json.indexOf('"', at + 1)) {
-    let first = at;
-    while (json.charCodeAt(first - 1) === BACKSLASH) first--;
-    if ((at - first) % 2 === 0) return at;
-  }
-  return json.length;
 }
 
 function changeOf(draft: Draft): StoredChange {

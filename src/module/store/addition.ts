@@ -1,5 +1,5 @@
 /** Adds to a number in a document. Pure. */
-import { mergePatch } from "./merge-patch";
+import { mergePatch } from "./json";
 
 export class NotANumber extends Error {}
 

@@ -4,6 +4,7 @@ import { StoreError } from "./error";
 import { indexEntry, indexKey } from "./index-key";
 import { mustBeKey } from "./names";
 import type { IndexRange, KeyRange } from "./port";
+import { AS_VALUES, type Form } from "./values";
 
 const MAX_LIMIT = 1000;
 const DEFAULT_LIMIT = 100;
@@ -18,7 +19,7 @@ export function keyRange(options: ListOptions = {}): KeyRange {
   };
 }
 
-export function indexRange(index: string, options: FindOptions = {}): IndexRange {
+export function indexRange(index: string, options: FindOptions = {}, form = AS_VALUES): IndexRange {
   if (typeof index !== "string" || index === "")
     throw new StoreError("INVALID_NAME", `${Bun.inspect(index)} is no name of an index`);
   const { equals, from, to, after, limit, reverse = false } = options;
@@ -28,7 +29,7 @@ export function indexRange(index: string, options: FindOptions = {}): IndexRange
     index,
     from: bound(equals === undefined ? from : equals),
     to: bound(equals === undefined ? to : equals),
-    after: after === undefined ? null : placeOf(after, index),
+    after: after === undefined ? null : placeOf(after, index, form),
     limit: limitOf(limit),
     reverse: reverse === true,
   };
@@ -40,8 +41,9 @@ function bound(value: IndexValue | undefined): string | null {
   throw new StoreError("INVALID_VALUE", `find: ${Bun.inspect(value, { depth: 0 })} is no value of an index`);
 }
 
-function placeOf(entry: NonNullable<FindOptions["after"]>, index: string): IndexRange["after"] {
-  const value = typeof entry === "object" && entry !== null ? indexEntry(entry.value, index) : null;
+function placeOf(entry: NonNullable<FindOptions["after"]>, index: string, form: Form): IndexRange["after"] {
+  const isEntry = typeof entry === "object" && entry !== null;
+  const value = isEntry ? indexEntry(form === AS_VALUES ? entry.value : JSON.parse(entry.value), index) : null;
   if (value === null)
     throw new StoreError("INVALID_VALUE", `find: "after" is no entry that find("${index}") has returned`);
   return { value, key: mustBeKey(entry.key) };

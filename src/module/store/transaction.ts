@@ -14,7 +14,7 @@ import { mustBeField, mustBeKeys, mustBeNumber } from "./collection";
 import { byKey, type Draft, entryOfDraft, mergedEntries, mutationsOf } from "./draft";
 import { StoreError } from "./error";
 import { indexEntry } from "./index-key";
-import { mergePatch } from "./merge-patch";
+import { mergePatch } from "./json";
 import { behindPrefix, compareKeys, mustBeCollection, mustBeKey } from "./names";
 import type { Awaitable, Check, KeyRange, Mutation, Page, StoredDocument, StoredEntry, StorePort, Turn } from "./port";
 import { indexRange, keyRange } from "./ranges";

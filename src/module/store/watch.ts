@@ -4,6 +4,7 @@ import { asHost } from "../../system/leave-graph";
 import { StoreError } from "./error";
 import { mustBeKey } from "./names";
 import type { StoredChange, StorePort, StoreVersion, WatchSink, WatchWish } from "./port";
+import type { Form } from "./values";
 
 type Next<T> = IteratorResult<StoreChange<T>, undefined>;
 
@@ -18,21 +19,15 @@ const MAX_LETTERS = 8_388_608;
 /** Taken changes at the begin of the list, before the rest moves there. */
 const MAX_FIRST = 1000;
 
-export function openWatch<T>(
-  port: StorePort,
-  version: StoreVersion,
-  collection: string,
-  options: WatchOptions = {},
-): StoreWatch<T> {
-  const wish = wishOf(collection, options);
+export function openWatch<T>(port: StorePort, version: StoreVersion, wish: WatchWish, form: Form): StoreWatch<T> {
   return asHost(() => {
-    const stream = new WatchStream<T>(() => leave());
+    const stream = new WatchStream<T>(form.decode, () => leave());
     const leave = port.watch(version, wish, stream);
     return stream;
   });
 }
 
-function wishOf(collection: string, { key, prefix = "", after }: WatchOptions): WatchWish {
+export function wishOf(collection: string, { key, prefix = "", after }: WatchOptions = {}): WatchWish {
   if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0))
     throw new StoreError("INVALID_VALUE", `"after" is ${Bun.inspect(after)}, and must be a version`);
   return {
@@ -46,6 +41,7 @@ function wishOf(collection: string, { key, prefix = "", after }: WatchOptions): 
 class WatchStream<T> implements StoreWatch<T>, WatchSink {
   readonly ready: Promise<number>;
   readonly #ready = Promise.withResolvers<number>();
+  readonly #decode: Form["decode"];
   readonly #leave: () => void;
   #changes: StoredChange[] = [];
   #first = 0;
@@ -57,7 +53,8 @@ class WatchStream<T> implements StoreWatch<T>, WatchSink {
   onRoom: (() => void) | null = null;
 
   /** @param leave called when its reader leaves it, not after `end` */
-  constructor(leave: () => void) {
+  constructor(decode: Form["decode"], leave: () => void) {
+    this.#decode = decode;
     this.#leave = leave;
     this.ready = this.#ready.promise;
     // Whoever reads the changes gets the error there.
@@ -76,7 +73,7 @@ class WatchStream<T> implements StoreWatch<T>, WatchSink {
     const change = this.#shift();
     if (change !== undefined) {
       if (this.#first === this.#changes.length) this.#hasRoom();
-      return Promise.resolve({ done: false, value: changeOf<T>(change) });
+      return Promise.resolve({ done: false, value: this.#changeOf(change) });
     }
     if (this.#state === "failed") {
       this.#state = "over";
@@ -100,7 +97,7 @@ class WatchStream<T> implements StoreWatch<T>, WatchSink {
     if (this.#state !== "open") return true;
     const waiting = this.#waiting.shift();
     if (waiting !== undefined) {
-      waiting.resolve({ done: false, value: changeOf<T>(change) });
+      waiting.resolve({ done: false, value: this.#changeOf(change) });
       return true;
     }
     const size = this.#changes.length - this.#first;
@@ -125,6 +122,10 @@ class WatchStream<T> implements StoreWatch<T>, WatchSink {
     }
   }
 
+  #changeOf({ collection, key, kind, text, version }: StoredChange): StoreChange<T> {
+    return { collection, key, kind, value: text === null ? null : (this.#decode(text) as T), version };
+  }
+
   #hasRoom(): void {
     const told = this.onRoom;
     this.onRoom = null;
@@ -144,10 +145,6 @@ class WatchStream<T> implements StoreWatch<T>, WatchSink {
 }
 
 const DONE = { done: true, value: undefined } as const;
-
-function changeOf<T>({ collection, key, kind, text, version }: StoredChange): StoreChange<T> {
-  return { collection, key, kind, value: text === null ? null : (JSON.parse(text) as T), version };
-}
 
 function lettersOf({ key, text }: StoredChange): number {
   return key.length + (text?.length ?? 0);
