@@ -10,6 +10,7 @@ import {
   readinessOf,
 } from "./report";
 import { mergeEvents, mergeServices } from "./conduct";
+import { mergeStores } from "./stores";
 import type {
   CallSnapshot,
   ProcessSnapshot,
@@ -29,7 +30,7 @@ const PROTOCOLS = ["new", "tls", "raw", "http1", "http2", "websocket", "connect"
 
 /** The figures of one module and one generation. */
 interface Series {
-  readonly labels: { readonly module: string; readonly generation: string };
+  readonly labels: Labels;
   readonly figures: CallSnapshot;
 }
 
@@ -41,6 +42,7 @@ export function metricsText(info: ServerInfo, processes: readonly ProcessSnapsho
   writeCalls(out, modules);
   writeServices(out, processes);
   writeEvents(out, processes);
+  writeStore(out, processes);
   writeGenerations(out, modules);
   writeModuleProcesses(out, modules);
   writeLives(out, modules);
@@ -368,6 +370,35 @@ function writeEvents(out: Exposition, processes: readonly ProcessSnapshot[]): vo
     "Failures of handlers.",
     samples(({ errors }) => errors),
   );
+}
+
+/** For the present processes. Nothing of a store that no module has used. */
+function writeStore(out: Exposition, processes: readonly ProcessSnapshot[]): void {
+  const { state, size, counts, groups, waiting, watches, ...store } = mergeStores(processes);
+  if (state === "unused") return;
+  const { backend, durability } = store;
+  out.gauge("hrmr_store_up", "1 if the store is open and can be written, else 0.", [
+    [{ backend, durability }, state === "open" ? 1 : 0],
+  ]);
+  if (size !== null) {
+    out.gauge("hrmr_store_documents", "Documents in the store.", size.documents);
+    out.gauge("hrmr_store_bytes", "The size of its files.", size.bytes);
+    out.gauge("hrmr_store_changes_kept", "Changes that are kept for watches.", size.changes);
+  }
+  out.counter("hrmr_store_commits_total", "Commits of modules: writes, batches and transactions.", counts.commits);
+  const conflicts = "Commits that were refused: a document had another version than was expected.";
+  out.counter("hrmr_store_conflicts_total", conflicts, counts.conflicts);
+  out.counter("hrmr_store_transactions_total", "Transactions among the commits.", counts.transactions);
+  const retries = "Transactions that were refused and ran again: what they had read was changed.";
+  out.counter("hrmr_store_retries_total", retries, counts.retries);
+  const name = "hrmr_store_commit_duration_seconds";
+  out.begin(name, "histogram", "Commits of the database, each for all commits of modules within a turn.");
+  writeHistogram(out, name, { labels: {}, figures: groups });
+  out.counter("hrmr_store_errors_total", "Commits of the database that failed.", groups.errors);
+  out.gauge("hrmr_store_waiting_commits", "Commits of modules that wait for the database.", waiting);
+  out.gauge("hrmr_store_watches", "Watches.", watches);
+  const lost = "Watches that ended since they were read too slowly, or began too late.";
+  out.counter("hrmr_store_watches_lost_total", lost, counts.watchesLost);
 }
 
 /** For the present processes: a replaced process starts at 0 again. */

@@ -19,8 +19,10 @@ import type {
   ReloadSnapshot,
   ServerInfo,
   ServerStatus,
+  StoreStatus,
   TaskSnapshot,
 } from "./snapshot";
+import { mergeStores } from "./stores";
 import { sumEach, sumOf } from "./sums";
 
 /** From best to worst. The server's state of a module is the worst of its processes. */
@@ -69,10 +71,23 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
     modules,
     services: mergeServices(processes),
     events: mergeEvents(processes),
+    store: storeStatus(processes),
     reloads: mergeReloads(processes),
     blocked,
     leaked: mergeLeaked(processes),
     shared: mergeShared(processes),
+  };
+}
+
+function storeStatus(processes: readonly ProcessSnapshot[]): StoreStatus {
+  const { counts, groups, ...store } = mergeStores(processes);
+  return {
+    ...store,
+    ...counts,
+    groups: groups.calls,
+    errors: groups.errors,
+    p50Ms: rounded(percentileMs(groups, 0.5)),
+    p99Ms: rounded(percentileMs(groups, 0.99)),
   };
 }
 

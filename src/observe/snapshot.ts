@@ -220,6 +220,8 @@ export interface ProcessSnapshot {
   readonly services?: readonly ServiceCallSnapshot[];
   /** Default: none. */
   readonly events?: EventsSnapshot;
+  /** Missing: it has none. */
+  readonly store?: StoreSnapshot;
   readonly reloads: ReloadSnapshot;
   /** Blocks of its event loop, by module. Missing: none. */
   readonly blocked?: readonly BlockedSnapshot[];
@@ -304,6 +306,7 @@ export interface ServerStatus {
   /** Calls of services, by caller and callee, the most frequent first. */
   readonly services: readonly ServiceCallSnapshot[];
   readonly events: EventsSnapshot;
+  readonly store: StoreStatus;
   readonly reloads: ReloadSnapshot;
   /** Modules that blocked an event loop for longer than timeouts.blockedMs. */
   readonly blocked: readonly BlockedSnapshot[];
@@ -348,6 +351,76 @@ export interface ModuleStatus {
   readonly notes?: readonly string[];
   /** Its schedule. Missing: it has none. */
   readonly tasks?: readonly TaskSnapshot[];
+}
+
+/** The store in one process. Its counts begin with the process. */
+export interface StoreSnapshot {
+  /**
+   * unused: no module has used it yet. failing: the last try to open it or to write failed, and none has succeeded
+   * since.
+   */
+  readonly state: StoreState;
+  /** "sqlite", "json", "postgres", "mysql". */
+  readonly backend: string;
+  /** Without secrets. */
+  readonly url: string;
+  /** "full" or "relaxed". */
+  readonly durability: string;
+  /** null: it is not open, or the database does not tell. */
+  readonly size: StoreSize | null;
+  readonly counts: StoreCounts;
+  /** The commits of the database: each is for all commits of modules that came within a turn. */
+  readonly groups: CallSnapshot;
+  /** The most commits of modules that have shared one. */
+  readonly largestGroup: number;
+  /** Commits of modules that wait for the database now. */
+  readonly waiting: number;
+  readonly watches: number;
+  /** null: there was none. */
+  readonly lastError: {
+    /** ISO 8601. */
+    readonly at: string;
+    readonly code: string;
+    readonly message: string;
+  } | null;
+}
+
+export type StoreState = "unused" | "opening" | "open" | "failing";
+
+export interface StoreSize {
+  /** Also those whose time is over, until they are swept. */
+  readonly documents: number;
+  /** Of its files, in bytes. */
+  readonly bytes: number;
+  /** Changes that are kept for watches; a few more than there are, where commits changed a document twice. */
+  readonly changes: number;
+}
+
+/** Of this type alone, so that they can be added up. */
+type StoreCounts = Readonly<
+  Record<
+    | "commits"
+    /** Commits that were refused, since a document had another version than was expected. */
+    | "conflicts"
+    /** Transactions among the commits. */
+    | "transactions"
+    /** Transactions that were refused, since what they had read was changed: each runs again, up to 20 times. */
+    | "retries"
+    /** Watches that ended since they were read too slowly, or began too late. */
+    | "watchesLost",
+    number
+  >
+>;
+
+/** The store over all processes. */
+export interface StoreStatus extends Omit<StoreSnapshot, "counts" | "groups">, StoreCounts {
+  /** Commits of the database. */
+  readonly groups: number;
+  /** Those of them that failed. */
+  readonly errors: number;
+  /** The median of their times. In milliseconds; null: there was none. */
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
 }
 
 /** GET /ready. */

@@ -475,6 +475,7 @@ class HrmrServer implements RunningServer {
       services: this.#hub.totals,
       events: this.#events,
       schedule: this.#schedule,
+      store: this.#store.snapshot(),
       watchdog: this.#watchdog,
       isBackground: this.#background.isHere,
     });

@@ -16,6 +16,7 @@ import type {
   ModuleSnapshot,
   ModuleState,
   ProcessSnapshot,
+  StoreSnapshot,
   TaskSnapshot,
 } from "../observe/snapshot";
 import type { Dispatch } from "../protocol/wire";
@@ -34,6 +35,7 @@ interface SnapshotSources {
   readonly services: CallTotals;
   readonly events: EventBus;
   readonly schedule: Pick<Schedule, "snapshot">;
+  readonly store: StoreSnapshot;
   readonly watchdog: Watchdog;
   readonly isBackground: boolean;
 }
@@ -69,6 +71,7 @@ export function takeSnapshot(sources: SnapshotSources): ProcessSnapshot {
     })),
     services: sources.services.snapshot(),
     events: sources.events.snapshot(),
+    store: sources.store,
     reloads: registry.totals.snapshot(),
     blocked: sources.watchdog.snapshot(),
     leaked: registry.leaks(),

@@ -14,6 +14,7 @@ import type {
   StoredDocument,
   StoredEntry,
 } from "../module/store/port";
+import type { StoreSize } from "../observe/snapshot";
 import type { PlanLimits } from "./plan";
 
 export interface BackendOptions {
@@ -96,6 +97,8 @@ export interface Backend {
   /** Removes an index that no module declares any more, a part at a time. @returns whether it is gone */
   dropIndex(collection: string, index: string): Awaitable<boolean>;
   collections(): Awaitable<readonly { readonly name: string; readonly documents: number }[]>;
+  /** Cheap, and at once: it is asked for with each status. Default: not known. */
+  size?(): StoreSize;
   /** @throws StoreError UNSUPPORTED */
   sql(statement: SqlStatement): Awaitable<readonly Record<string, unknown>[]>;
   /** The indexes that it has, complete or not. Default: none is kept. */

@@ -25,16 +25,18 @@ import type {
 } from "../module/store/port";
 import type { Background } from "../module/background";
 import type { Log } from "../module/contract";
+import type { StoreSnapshot } from "../observe/snapshot";
 import { asHost } from "../system/leave-graph";
 import type { Backend } from "./backend";
 import { openBackend } from "./backends/open";
 import { StoreClock } from "./clock";
 import { Feed } from "./feed";
+import { StoreFigures } from "./figures";
 import { DeclaredIndexes, IndexBuilder } from "./indexes";
 import { QueueWriter } from "./queue-writer";
 import { TurnWriter } from "./turn-writer";
 import { Upkeep } from "./upkeep";
-import { storeError, type Writer } from "./writer";
+import { type CommitFigures, storeError, type Writer } from "./writer";
 
 /** A database that could not be opened is tried again by the first use after so long. In milliseconds. */
 const RETRY_MS = 500;
@@ -85,6 +87,7 @@ export class StoreEngine implements StorePort {
   #upkeeps: NodeJS.Timeout | null = null;
   /** By `performance.now()`. */
   #restsUntil = 0;
+  readonly #figures = new StoreFigures();
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -239,6 +242,17 @@ export class StoreEngine implements StorePort {
     this.#upkeeps = null;
   }
 
+  snapshot(): StoreSnapshot {
+    const open = this.#open;
+    const url = open?.url ?? this.#url();
+    return this.#figures.snapshot({
+      url,
+      durability: open?.durability ?? this.#options.settings().durability,
+      isOpening: this.#opening !== null,
+      open,
+    });
+  }
+
   /** Ends watches, and closes the database when all that is under way is durable. Never rejects. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -253,6 +267,7 @@ export class StoreEngine implements StorePort {
   async #end({ backend, writer, feed }: OpenStore, code: string | null, message: string): Promise<void> {
     await writer.idle();
     feed.close(code, message);
+    this.#figures.watchesLost += feed.lost;
     try {
       await backend.close();
     } catch (error) {
@@ -324,7 +339,7 @@ export class StoreEngine implements StorePort {
     const feed = new Feed(version, (after, limit) => backend.changesAfter(after, limit));
     const owner = {
       changed: (changes: Parameters<Feed["publish"]>[0]) => feed.publish(changes),
-      committed: () => {},
+      committed: (figures: CommitFigures) => this.#figures.committed(figures),
       failed: (error: StoreError) => this.#broken(error),
       mustFind: (collection: string, index: string) => this.#mustFind(collection, index),
     };
@@ -337,6 +352,7 @@ export class StoreEngine implements StorePort {
     this.#open = open;
     this.#opening = null;
     this.#failure = null;
+    this.#figures.opened();
     return open;
   }
 
@@ -350,11 +366,13 @@ export class StoreEngine implements StorePort {
     const failed = storeError(error);
     this.#opening = null;
     this.#failure = { error: failed, at: performance.now() };
+    this.#figures.notOpened(failed);
     this.#log(failed);
     return failed;
   }
 
   #broken(error: StoreError): void {
+    this.#figures.notCommitted(error);
     this.#log(error);
   }
 

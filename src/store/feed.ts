@@ -21,6 +21,8 @@ export class Feed {
   readonly #watches = new Set<Watch>();
   /** By module: the version that serves, or has served last. */
   readonly #served = new Map<string, number>();
+  /** Watches that ended since changes were lost. */
+  lost = 0;
   /** Of the newest change that the watches were told. */
   version: number;
 
@@ -68,6 +70,11 @@ export class Feed {
     for (const watch of this.#watches) this.#end(watch, code, message);
   }
 
+  #lose(watch: Watch, message: string): void {
+    this.lost++;
+    this.#end(watch, "GONE", message);
+  }
+
   #end(watch: Watch, code: string | null, message: string): void {
     if (watch.state === "over") return;
     watch.state = "over";
@@ -87,7 +94,7 @@ export class Feed {
 
   /** A reader that has room again gets the rest from the log, if it is still there. */
   #full(watch: Watch): false {
-    if (watch.sink.onRoom === undefined) this.#end(watch, "GONE", TOO_SLOW);
+    if (watch.sink.onRoom === undefined) this.#lose(watch, TOO_SLOW);
     if (watch.state === "over") return false;
     watch.state = "full";
     watch.sink.onRoom = () => {
@@ -103,7 +110,7 @@ export class Feed {
         const found = this.#changesAfter(watch.at, STEP);
         const changes = found instanceof Promise ? await found : found;
         if (!isReading(watch)) return;
-        if (changes === null) return this.#end(watch, "GONE", NOT_KEPT);
+        if (changes === null) return this.#lose(watch, NOT_KEPT);
         if (!this.#push(watch, changes)) return;
         if (changes.length < STEP && watch.at >= this.version) watch.state = "live";
         else if (changes.length === 0) watch.at = this.version;

@@ -3,7 +3,7 @@ import { asHost } from "../system/leave-graph";
 import type { StoreError } from "../module/store/error";
 import type { Awaitable, Commit, CommitResult } from "../module/store/port";
 import type { Backend } from "./backend";
-import { conflictsIn, storeError, type Writer, type WriterOwner } from "./writer";
+import { storeError, type Writer, type WriterOwner } from "./writer";
 
 const MAX_BATCH = 1000;
 
@@ -18,6 +18,7 @@ export class QueueWriter implements Writer {
   readonly #owner: WriterOwner;
   #waiting: Waiting[] = [];
   #isBusy = false;
+  #underWay = 0;
   #idle: (() => void)[] = [];
 
   constructor(backend: Backend, owner: WriterOwner) {
@@ -42,6 +43,10 @@ export class QueueWriter implements Writer {
     return null;
   }
 
+  get waiting(): number {
+    return this.#waiting.length + this.#underWay;
+  }
+
   async between<T>(work: () => Awaitable<T>): Promise<T> {
     return await work();
   }
@@ -61,12 +66,13 @@ export class QueueWriter implements Writer {
 
   async #send(batch: readonly Waiting[]): Promise<void> {
     const began = performance.now();
+    this.#underWay = batch.length;
     try {
       const done = await this.#backend.commit(batch.map(({ commit }) => commit));
       const results = done.map(({ result }) => result);
       this.#owner.committed({
-        commits: batch.length,
-        conflicts: conflictsIn(results),
+        results,
+        transactions: batch.filter(({ commit }) => commit.checks.length > 0).length,
         durationMs: performance.now() - began,
       });
       const changes = done.flatMap((each) => each.changes);
@@ -76,6 +82,8 @@ export class QueueWriter implements Writer {
       const failed = storeError(error);
       this.#owner.failed(failed);
       for (const { reject } of batch) reject(failed);
+    } finally {
+      this.#underWay = 0;
     }
   }
 }

@@ -17,7 +17,7 @@ import type {
   Turn,
 } from "../module/store/port";
 import type { Backend, Batch } from "./backend";
-import { conflictsIn, storeError, type Writer, type WriterOwner } from "./writer";
+import { storeError, type Writer, type WriterOwner } from "./writer";
 
 /** A backend whose methods answer at once. */
 type SyncBackend = Backend & Required<Pick<Backend, "begin">>;
@@ -35,6 +35,7 @@ export class TurnWriter implements Writer {
   /** They wait for the end of the turn. */
   #answers: Answer[] = [];
   #results: CommitResult[] = [];
+  #transactions = 0;
   #changes: StoredChange[] = [];
   #isEndScheduled = false;
   #alone: LoopTurn | null = null;
@@ -119,13 +120,17 @@ export class TurnWriter implements Writer {
     });
   }
 
+  get waiting(): number {
+    return this.#results.length + this.#queue.length - this.#first;
+  }
+
   idle(): Promise<void> {
     if (!this.#isEndScheduled) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  /** Runs a commit within the turn. */
-  apply(commit: Commit): Promise<CommitResult> {
+  /** Runs a commit within the turn. @param isTransaction  one that ran alone, and so has no checks */
+  apply(commit: Commit, isTransaction = commit.checks.length > 0): Promise<CommitResult> {
     this.#scheduleEnd();
     let result: CommitResult;
     try {
@@ -140,6 +145,7 @@ export class TurnWriter implements Writer {
       return Promise.reject(failed);
     }
     this.#results.push(result);
+    if (isTransaction) this.#transactions++;
     return new Promise((resolve, reject) => {
       this.#answers.push({ done: () => resolve(result), failed: reject });
     });
@@ -204,13 +210,9 @@ export class TurnWriter implements Writer {
       return;
     }
     this.#batch = null;
-    const [answers, results, changes] = [this.#answers, this.#results, this.#changes];
+    const [answers, results, changes, transactions] = [this.#answers, this.#results, this.#changes, this.#transactions];
     this.#forget();
-    this.#owner.committed({
-      commits: results.length,
-      conflicts: conflictsIn(results),
-      durationMs: performance.now() - began,
-    });
+    this.#owner.committed({ results, transactions, durationMs: performance.now() - began });
     if (changes.length > 0) this.#owner.changed(changes);
     for (const answer of answers) answer.done();
   }
@@ -231,6 +233,7 @@ export class TurnWriter implements Writer {
     this.#answers = [];
     this.#results = [];
     this.#changes = [];
+    this.#transactions = 0;
   }
 }
 
@@ -263,7 +266,7 @@ class LoopTurn implements Turn {
   }
 
   commit(mutations: readonly Mutation[]): Promise<CommitResult> {
-    const done = mutations.length === 0 ? this.#writer.settled() : this.#writer.apply({ checks: [], mutations });
+    const done = mutations.length === 0 ? this.#writer.settled() : this.#writer.apply({ checks: [], mutations }, true);
     this.leave();
     return done;
   }

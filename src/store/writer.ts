@@ -13,6 +13,8 @@ export interface Writer {
   between<T>(work: () => Awaitable<T>): Promise<T>;
   /** Resolves when nothing is under way. Never rejects. */
   idle(): Promise<void>;
+  /** Commits that are not answered yet. */
+  readonly waiting: number;
 }
 
 export interface WriterOwner {
@@ -26,9 +28,10 @@ export interface WriterOwner {
   failed(error: StoreError): void;
 }
 
-interface CommitFigures {
-  readonly commits: number;
-  readonly conflicts: number;
+export interface CommitFigures {
+  readonly results: readonly CommitResult[];
+  /** Those of transactions among them. */
+  readonly transactions: number;
   readonly durationMs: number;
 }
 
@@ -36,8 +39,4 @@ interface CommitFigures {
 export function storeError(error: unknown): StoreError {
   if (error instanceof StoreError) return error;
   return new StoreError("FAILED", `the store failed: ${error instanceof Error ? error.message : String(error)}`);
-}
-
-export function conflictsIn(results: readonly CommitResult[]): number {
-  return results.filter((result) => !result.ok && result.code === "CONFLICT").length;
 }

@@ -26,6 +26,29 @@ describe("the screen of hrmr status", () => {
     expect(statusScreen(status, Infinity, plain, 0)).toContain(`${name}  unavailable`);
   });
 
+  test("has a line of the store once a module has used it, and its error while it fails", () => {
+    expect(statusScreen(STATUS, 80, plain, 0)).not.toContain("store ");
+    const store = {
+      ...STATUS.store,
+      state: "open" as const,
+      size: { documents: 1234, bytes: 3_200_000, changes: 10 },
+      commits: 40,
+      groups: 10,
+      p99Ms: 3.14,
+      retries: 1,
+      watches: 2,
+    };
+    const lines = (given: typeof store | (Omit<typeof store, "state"> & { state: "failing" })) =>
+      statusScreen({ ...STATUS, store: given }, Infinity, plain, 0).split("\n");
+    expect(lines(store)).toContain(
+      "store        sqlite, 1234 documents, 3 MB, 40 commits (4.0 a turn, p99 3.1 ms), 1 transaction ran again, 2 watches",
+    );
+    const lastError = { at: new Date(0).toISOString(), code: "FULL", message: "no space\u001b[1m is left" };
+    const failing = lines({ ...store, state: "failing", lastError });
+    expect(failing.find((line) => line.startsWith("store"))).toContain("sqlite, failing, 1234 documents");
+    expect(failing.find((line) => line.includes("is left"))).not.toContain("\u001b");
+  });
+
   test("is the same text with colours as without", () => {
     const status = { ...STATUS, modules: [{ ...MODULE, state: "failed" as const, errors: 3, error: "boom\n  at x" }] };
     const colours: Paint = (text, colour) => `\u001b[${colour === "red" ? 31 : 2}m${text}\u001b[0m`;

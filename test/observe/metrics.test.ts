@@ -11,6 +11,7 @@ import type {
   ModuleSnapshot,
   ProcessSnapshot,
   ServerInfo,
+  StoreSnapshot,
 } from "../../src/observe/snapshot";
 import { readExposition, type Sample } from "../support/exposition";
 
@@ -67,6 +68,23 @@ function processOf(given: Partial<ProcessSnapshot> = {}): ProcessSnapshot {
     pool: { threads: 4, busy: 1, queued: 2, workers: [] },
     modules: [moduleOf("greet")],
     reloads: { ok: 1, failed: 0, last: null, lastSuccessAt: null, phaseSeconds: { build: 0.1 } },
+    ...given,
+  };
+}
+
+function storeOf(given: Partial<StoreSnapshot> = {}): StoreSnapshot {
+  return {
+    state: "open",
+    backend: "sqlite",
+    url: "sqlite:///data/hub.sqlite",
+    durability: "full",
+    size: { documents: 7, bytes: 4096, changes: 3 },
+    counts: { commits: 5, conflicts: 2, transactions: 4, retries: 1, watchesLost: 0 },
+    groups: counted(1, 2),
+    largestGroup: 3,
+    waiting: 1,
+    watches: 2,
+    lastError: null,
     ...given,
   };
 }
@@ -207,6 +225,36 @@ describe("the report over all processes", () => {
   });
 });
 
+describe("the store over all processes", () => {
+  const failed = { at: "2026-01-01T00:00:02.000Z", code: "FULL", message: "the disk is full" };
+  const of = (...stores: StoreSnapshot[]) => stores.map((store, at) => processOf({ slot: at + 1, store }));
+
+  test("adds up the counts, and has the size once", () => {
+    const { store } = statusOf(INFO, of(storeOf({ size: null, largestGroup: 9 }), storeOf()));
+    expect(store).toMatchObject({ state: "open", size: { documents: 7, bytes: 4096, changes: 3 }, largestGroup: 9 });
+    expect(store).toMatchObject({ commits: 10, conflicts: 4, transactions: 8, retries: 2, waiting: 2, watches: 4 });
+    expect([store.groups, store.errors, store.lastError]).toEqual([4, 0, null]);
+  });
+
+  test("is failing while one process fails, and tells the newest error", () => {
+    const older = { ...failed, at: "2026-01-01T00:00:01.000Z", code: "BUSY" };
+    const processes = of(storeOf({ lastError: failed, state: "failing" }), storeOf({ lastError: older }));
+    const { store } = statusOf(INFO, processes);
+    expect([store.state, store.lastError]).toEqual(["failing", failed]);
+    expect(samplesOf(metricsText(INFO, processes), "hrmr_store_up").map(({ value }) => value)).toEqual([0]);
+  });
+
+  test("has no metrics while nobody uses it", () => {
+    for (const processes of [of(storeOf({ state: "unused", size: null })), [processOf()]]) {
+      expect(metricsText(INFO, processes)).not.toContain("hrmr_store");
+      expect(statusOf(INFO, processes).store.state).toBe("unused");
+    }
+    expect(labelled(samplesOf(metricsText(INFO, of(storeOf(), storeOf())), "hrmr_store_commits_total"))).toEqual({
+      "": 10,
+    });
+  });
+});
+
 describe("the text for Prometheus", () => {
   test("is well formed, with what a name can do to it", () => {
     const name = 'a"b\\c\nd{}= 1';
@@ -337,6 +385,7 @@ describe("the text for Prometheus", () => {
           reloads,
           blocked: [{ module: "greet", count: 1, longestMs: 2, totalMs: 2 }],
           services: [{ caller: "greet", callee: "kv.get", calls: 1, errors: 0, totalSeconds: 1 }],
+          store: storeOf(),
           events: {
             missed: 0,
             emitters: [{ module: "greet", emitted: 1 }],

@@ -1,5 +1,5 @@
 /** The screen of `hrmr status`. */
-import type { ModuleState, ModuleStatus, ServerStatus, TaskSnapshot } from "../../observe/snapshot";
+import type { ModuleState, ModuleStatus, ServerStatus, StoreStatus, TaskSnapshot } from "../../observe/snapshot";
 import {
   cleanText,
   type Colour,
@@ -91,7 +91,26 @@ function figureLines(status: ServerStatus, paint: Paint): string[] {
     labelled("requests", requestsText(status, paint), paint),
     labelled("pool", `${plural(pool.threads, "thread")}, ${pool.busy} busy, ${pool.queued} queued`, paint),
     labelled("memory", formatBytes(status.memoryBytes), paint),
+    ...storeLines(status.store, paint),
   ];
+}
+
+/** Empty until a module uses it. */
+function storeLines(store: StoreStatus, paint: Paint): string[] {
+  const { state, backend, size, commits, groups, retries, p99Ms, watches, watchesLost, lastError } = store;
+  if (state === "unused") return [];
+  const facts = [
+    state === "open" ? backend : `${backend}, ${paint(state, state === "failing" ? "red" : "yellow")}`,
+    ...(size === null ? [] : [plural(size.documents, "document"), formatBytes(size.bytes)]),
+    commits === 0
+      ? "no commits"
+      : `${plural(commits, "commit")} (${(commits / groups).toFixed(1)} a turn, p99 ${formatLatency(p99Ms)})`,
+    ...(retries === 0 ? [] : [plural(retries, "transaction") + " ran again"]),
+    ...(watches === 0 ? [] : [plural(watches, "watch").replace("watchs", "watches")]),
+    ...(watchesLost === 0 ? [] : [paint(`${formatCount(watchesLost)} too slow`, "yellow")]),
+  ];
+  const failed = state !== "failing" || lastError === null ? [] : [labelled("", cleanText(lastError.message), paint)];
+  return [labelled("store", facts.join(", "), paint), ...failed];
 }
 
 function requestsText({ requests, httpRequests, messages, errors }: ServerStatus, paint: Paint): string {

@@ -131,6 +131,7 @@ export function describeBackend({ name, skipped, start, stop, fresh }: SuiteOpti
     describeWrites(on);
     describeChecks(on);
     describeReads(on);
+    describeSize(on);
     describeIndexes(on);
     describeTime(on);
     describeLife(on);
@@ -394,6 +395,26 @@ function describeReads(on: On): void {
     const collections = (await backend.collections()).filter(({ documents }) => documents > 0);
     expect(collections).toEqual([
       { name: "B-1.x", documents: 1 },
+      { name: COLLECTION, documents: 2 },
+    ]);
+  });
+}
+
+function describeSize(on: On): void {
+  on("the number of documents is told, also after a refused and a broken commit", async (backend) => {
+    if (backend.size === undefined) return;
+    expect(backend.size()).toMatchObject({ documents: 0, changes: 0 });
+    await write(backend, set("a", 1), set("b", 1), set("c", 1), set("other", 1, { collection: "other" }));
+    await write(backend, set("a", 2), remove("b"), set("b", 1), remove("c"));
+    expect(await outcome(backend, [commitOf(set("d", 1), remove("a", 1))])).toEqual(["CONFLICT"]);
+    const batch = backend.begin?.();
+    batch?.apply(commitOf(set("d", 1), remove("a")));
+    batch?.rollback();
+    const { documents, changes, bytes } = backend.size();
+    expect([documents, changes >= 7, bytes > 0]).toEqual([3, true, true]);
+    expect(await backend.check()).toEqual([]);
+    expect(await backend.collections()).toEqual([
+      { name: "other", documents: 1 },
       { name: COLLECTION, documents: 2 },
     ]);
   });

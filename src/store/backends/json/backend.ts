@@ -12,6 +12,8 @@ import type {
   StoredDocument,
   StoredEntry,
 } from "../../../module/store/port";
+import type { StoreSize } from "../../../observe/snapshot";
+import { sumOf } from "../../../observe/sums";
 import type { Backend, BackendOptions, Batch, Committed } from "../../backend";
 import { liveAt, planCommit, type Found } from "../../plan";
 import { Documents } from "./documents";
@@ -133,6 +135,12 @@ export class JsonBackend implements Backend {
 
   collections(): { name: string; documents: number }[] {
     return this.#opened().documents.collections();
+  }
+
+  size(): StoreSize {
+    const { file, documents } = this.#opened();
+    const all = documents.collections();
+    return { documents: sumOf(all, (each) => each.documents), bytes: file.bytes, changes: documents.keptChanges };
   }
 
   sql(): never {

@@ -106,6 +106,10 @@ export class Documents {
     return this.#changes.slice(first, first + limit);
   }
 
+  get keptChanges(): number {
+    return this.#changes.length;
+  }
+
   expired(limit: number, now: number): (StoredEntry & { readonly collection: string })[] {
     const found: (StoredEntry & { readonly collection: string })[] = [];
     for (const { at, collection, key } of this.#endings.from(() => true)) {

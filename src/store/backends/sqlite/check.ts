@@ -10,7 +10,7 @@ export function checkFile(db: Database): string[] {
   const pages = db.query("PRAGMA integrity_check").all() as { integrity_check: string }[];
   const faults = pages.map((each) => each.integrity_check).filter((text) => text !== "ok");
   if (faults.length > 0) return faults.slice(0, MAX_TOLD).map((text) => `SQLite: ${text}`);
-  return [...documentFaults(db), ...indexFaults(db)];
+  return [...documentFaults(db), ...countFaults(db), ...indexFaults(db)];
 }
 
 function documentFaults(db: Database): string[] {
@@ -20,6 +20,15 @@ function documentFaults(db: Database): string[] {
     )
     .all(MAX_TOLD) as { collection: string | null; key: string }[];
   return rows.map(({ collection, key }) => `the document ${JSON.stringify(key)} of ${collection} is no JSON`);
+}
+
+function countFaults(db: Database): string[] {
+  const rows = db
+    .query(
+      "SELECT c.name AS name, c.documents AS told, (SELECT count(*) FROM documents d WHERE d.collection = c.id) AS found FROM collections c WHERE told <> found LIMIT ?",
+    )
+    .all(MAX_TOLD) as { name: string; told: number; found: number }[];
+  return rows.map(({ name, told, found }) => `the collection ${name} has ${found} documents, and counts ${told}`);
 }
 
 interface IndexRow {

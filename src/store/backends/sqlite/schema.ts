@@ -8,16 +8,18 @@ import { PRIVATE_FILE, PRIVATE_FOLDER } from "../../../system/private-files";
 
 /** "hrmr": tells a store from other databases. */
 const APPLICATION_ID = 0x68726d72;
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 /** How long a commit waits for another process that writes. The loop stands still meanwhile. In milliseconds. */
 const BUSY_MS = 1000;
 const WAL_PAUSE_MS = 5;
 const CACHE_KB = 32_768;
 
-// Rows of documents and entries lie in their key's own tree: one search instead of two. A change's row holds all changes
+// `collections.documents` is their number: SQLite would look at each to count them. Rows of documents and entries lie in their key's own tree: one search instead of two. A change's row holds all changes
 // of a COMMIT, since a row for each would cost as much as the document itself.
 const TABLES = `
-  CREATE TABLE collections (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+  CREATE TABLE collections (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, documents INTEGER NOT NULL DEFAULT 0
+  );
   CREATE TABLE documents (
     collection INTEGER NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, text TEXT NOT NULL, expires INTEGER,
     PRIMARY KEY (collection, key)
@@ -48,6 +50,7 @@ export function openFile(path: string, durability: "full" | "relaxed"): Database
     db.transaction(() => {
       mustBeOurs(db, path);
       makeTables(db);
+      upgrade(db);
     }).immediate();
     useWal(db);
     db.run(`PRAGMA synchronous = ${durability === "full" ? "FULL" : "NORMAL"}`);
@@ -111,6 +114,14 @@ function makeTables(db: Database): void {
   db.run(TABLES);
   db.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
   db.run(`PRAGMA application_id = ${APPLICATION_ID}`);
+}
+
+/** Schema 1 did not keep the number of documents. */
+function upgrade(db: Database): void {
+  if (pragma(db, "user_version") !== 1) return;
+  db.run("ALTER TABLE collections ADD COLUMN documents INTEGER NOT NULL DEFAULT 0");
+  db.run("UPDATE collections SET documents = (SELECT count(*) FROM documents d WHERE d.collection = collections.id)");
+  db.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
 }
 
 function pragma(db: Database, name: string): number {

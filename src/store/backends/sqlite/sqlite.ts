@@ -1,7 +1,7 @@
 /** The store in a file of SQLite, in WAL mode. */
 import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
+import { statSync } from "node:fs";
 import { StoreError } from "../../../module/store/error";
-import { behindPrefix } from "../../../module/store/names";
 import type {
   Check,
   Commit,
@@ -14,6 +14,7 @@ import type {
   StoredEntry,
 } from "../../../module/store/port";
 import { asHost } from "../../../system/leave-graph";
+import type { StoreSize } from "../../../observe/snapshot";
 import type { Backend, BackendOptions, Batch, Committed } from "../../backend";
 import { databaseError } from "../../database-error";
 import { entriesOf, type DocumentWrite, type Found, planCommit } from "../../plan";
@@ -21,18 +22,15 @@ import { RecentChanges } from "../../recent";
 import { pushChange, readChanges } from "./change-rows";
 import { checkFile } from "./check";
 import { DocumentCache } from "./document-cache";
+import { DOCUMENT, entriesOfPage, findQuery, listQuery } from "./pages";
 import { copyInto, openFile } from "./schema";
 
-/** A page also ends behind so many letters of values. */
-const MAX_PAGE_LETTERS = 4 * 1024 * 1024;
 /** The log of changes is trimmed once in so many batches. */
 const TRIM_EVERY = 64;
 /** Documents whose entries are made in one step of building an index. */
 const INDEX_STEP = 1000;
 /** Entries that are removed in one step of dropping an index. */
 const DROP_STEP = 10_000;
-
-const DOCUMENT = "d.text AS text, d.version AS version, d.expires AS expiresAt";
 
 export class SqliteBackend implements Backend, Found {
   readonly kind = "sqlite";
@@ -45,6 +43,8 @@ export class SqliteBackend implements Backend, Found {
   /** By collection: what the database keeps, whichever process has begun it. */
   #indexes = new Map<string, KnownIndexes>();
   #recent = new RecentChanges(0);
+  /** How many documents the batch has added to collections, by id. Their rows get it at its end. */
+  readonly #grown = new Map<number, number>();
   #open: Database | null = null;
   #batch: SqliteBatch | null = null;
   #dataVersion = 0;
@@ -114,59 +114,34 @@ export class SqliteBackend implements Backend, Found {
     });
   }
 
-  list(collection: string, { prefix, after, limit, reverse }: KeyRange): Page {
-    const id = this.#try(() => this.#collectionId(collection));
-    if (id === null) return this.#page([], [], limit);
-    const rules: Rule[] = [["d.collection = ?", id]];
-    const end = behindPrefix(prefix);
-    if (prefix !== "") rules.push(["d.key >= ?", prefix]);
-    if (prefix !== "" && end !== null) rules.push(["d.key < ?", end]);
-    if (after !== null) rules.push([reverse ? "d.key < ?" : "d.key > ?", after]);
-    const order = `ORDER BY d.key${reverse ? " DESC" : ""}`;
-    return this.#page(rules, [`SELECT d.key AS key, ${DOCUMENT} FROM documents d`, order], limit);
+  list(collection: string, range: KeyRange): Page {
+    return this.#page(() => {
+      const id = this.#collectionId(collection);
+      return id === null ? null : listQuery(id, range, this.now);
+    });
   }
 
-  find(collection: string, { index, from, to, after, limit, reverse }: IndexRange): Page {
-    const [id, at] = this.#try(() => [this.#collectionId(collection), this.#indexId(collection, index)]);
-    if (id === null || at === null) return this.#page([], [], limit);
-    const rules: Rule[] = [['i."index" = ?', at]];
-    if (from !== null) rules.push(["i.value >= ?", from]);
-    if (to !== null) rules.push(["i.value <= ?", to]);
-    if (after !== null) rules.push([`(i.value, i.key) ${reverse ? "<" : ">"} (?, ?)`, after.value, after.key]);
-    const join = `JOIN documents d ON d.collection = ${id} AND d.key = i.key`;
-    const down = reverse ? " DESC" : "";
-    return this.#page(
-      rules,
-      [`SELECT d.key AS key, ${DOCUMENT} FROM entries i CROSS ${join}`, `ORDER BY i.value${down}, i.key${down}`],
-      limit,
-    );
+  find(collection: string, range: IndexRange): Page {
+    return this.#page(() => {
+      const [id, index] = [this.#collectionId(collection), this.#indexId(collection, range.index)];
+      return id === null || index === null ? null : findQuery({ collection: id, index }, range, this.now);
+    });
   }
 
-  #page(rules: readonly Rule[], [select, order]: readonly string[], limit: number): Page {
+  /** @param ask null: there is no such collection */
+  #page(ask: () => ReturnType<typeof listQuery> | null): Page {
     return this.#try(() => {
       this.#refresh();
-      const page = { entries: [] as StoredEntry[], at: this.lastVersion };
-      if (select === undefined) return page;
-      const all: readonly Rule[] = [...rules, ["(d.expires IS NULL OR d.expires > ?)", this.now]];
-      const values = all.flatMap(([, ...bound]) => bound);
-      const sql = `${select} WHERE ${all.map(([rule]) => rule).join(" AND ")} ${order} LIMIT ?`;
-      let letters = 0;
-      for (const entry of this.statement(sql).iterate(...values, limit) as Iterable<StoredEntry>) {
-        page.entries.push(entry);
-        letters += entry.text.length;
-        if (letters >= MAX_PAGE_LETTERS) break;
-      }
-      return page;
+      const query = ask();
+      const rows = query === null ? [] : this.statement(query.sql).iterate(...query.values);
+      return { entries: entriesOfPage(rows as Iterable<StoredEntry>), at: this.lastVersion };
     });
   }
 
   changesAfter(version: number, limit: number): readonly StoredChange[] | null {
     return this.#try(() => {
-      const oldest = this.#row<{ first: number | null }>(
-        "SELECT first FROM changes ORDER BY last LIMIT 1",
-        null,
-      )?.first;
-      if (oldest === undefined ? version < this.lastVersion : version < (oldest ?? 0) - 1) return null;
+      const oldest = this.#firstKept();
+      if (oldest === null ? version < this.lastVersion : version < oldest - 1) return null;
       const rows = this.statement("SELECT changes FROM changes WHERE last > ? ORDER BY last").iterate(version);
       const found: StoredChange[] = [];
       for (const { changes } of rows as Iterable<{ changes: string }>) {
@@ -175,6 +150,11 @@ export class SqliteBackend implements Backend, Found {
       }
       return found.slice(0, limit);
     });
+  }
+
+  /** @returns the version of the oldest change that is kept; null: none is */
+  #firstKept(): number | null {
+    return this.#row<{ first: number }>("SELECT first FROM changes ORDER BY last LIMIT 1", null)?.first ?? null;
   }
 
   expired(limit: number): readonly (StoredEntry & { readonly collection: string })[] {
@@ -189,10 +169,23 @@ export class SqliteBackend implements Backend, Found {
   collections(): readonly { readonly name: string; readonly documents: number }[] {
     return this.#try(
       () =>
-        this.statement(
-          "SELECT c.name AS name, (SELECT count(*) FROM documents d WHERE d.collection = c.id) AS documents FROM collections c ORDER BY c.name",
-        ).all() as { name: string; documents: number }[],
+        this.statement("SELECT name, documents FROM collections ORDER BY name").all() as {
+          name: string;
+          documents: number;
+        }[],
     );
+  }
+
+  /** As of the last commit. */
+  size(): StoreSize {
+    return this.#try(() => {
+      const { documents } = this.#row<{ documents: number }>(
+        "SELECT coalesce(sum(documents), 0) AS documents FROM collections",
+      );
+      const first = this.#firstKept();
+      const changes = first === null ? 0 : this.#readLastVersion() - first + 1;
+      return { documents, changes, bytes: bytesOf(this.path) + bytesOf(`${this.path}-wal`) };
+    });
   }
 
   sql({ parts, values }: SqlStatement): readonly Record<string, unknown>[] {
@@ -252,6 +245,7 @@ export class SqliteBackend implements Backend, Found {
   /** For the batch. @param cells its changes; none: nothing has changed */
   finish(first: number, cells: readonly unknown[]): void {
     this.#try(() => {
+      this.#writeCounts();
       if (cells.length > 0)
         this.statement("INSERT INTO changes (last, first, clock, changes) VALUES (?, ?, ?, ?)").run(
           this.lastVersion,
@@ -269,6 +263,7 @@ export class SqliteBackend implements Backend, Found {
   /** For the batch. @param first the version before it */
   undo(first: number): void {
     this.#batch = null;
+    this.#grown.clear();
     this.#forget();
     this.#recent.cut(first);
     try {
@@ -281,6 +276,8 @@ export class SqliteBackend implements Backend, Found {
   #write({ collection, key, after, isThere, removed, added }: DocumentWrite): void {
     const id = this.#collectionId(collection) ?? this.#makeCollection(collection);
     this.#cache.set(`${collection}\0${key}`, after);
+    const more = (after === null ? 0 : 1) - (isThere ? 1 : 0);
+    if (more !== 0) this.#grown.set(id, (this.#grown.get(id) ?? 0) + more);
     if (after === null) {
       this.statement("DELETE FROM documents WHERE collection = ? AND key = ?").run(id, key);
     } else {
@@ -296,6 +293,13 @@ export class SqliteBackend implements Backend, Found {
         key,
       );
     for (const { index, value } of added) this.#addEntry(this.#makeIndex(collection, index), value, key);
+  }
+
+  #writeCounts(): void {
+    if (this.#grown.size === 0) return;
+    for (const [id, more] of this.#grown)
+      if (more !== 0) this.statement("UPDATE collections SET documents = documents + ? WHERE id = ?").run(more, id);
+    this.#grown.clear();
   }
 
   #addEntry(index: number, value: string, key: string): void {
@@ -509,12 +513,14 @@ export class SqliteBackend implements Backend, Found {
   }
 }
 
+function bytesOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
 interface KnownIndexes {
   readonly names: readonly string[];
   readonly ids: ReadonlyMap<string, number>;
 }
-
-type Rule = readonly [sql: string, ...values: (number | string)[]];
 
 class SqliteBatch implements Batch {
   readonly #backend: SqliteBackend;
