@@ -2,14 +2,21 @@
 import { join, resolve } from "node:path";
 
 /** The forms of a store's URL: the end of the message about a wrong one. */
-export const STORE_FORMS = "sqlite://PATH, json://PATH";
+export const STORE_FORMS = "sqlite://PATH, json://PATH, postgres://USER:PASSWORD@HOST/DB";
 
 const FILE_URL = /^(?<scheme>sqlite|json):\/\/(?<path>[^?#]+)$/;
+const SERVER_URL = /^(?<scheme>postgres|postgresql):\/\//;
 
 /** A database in a file. `path` may be relative. */
 interface StoreFile {
   readonly kind: "sqlite" | "json";
   readonly path: string;
+}
+
+/** A database that a server of its own has. */
+interface StoreServer {
+  readonly kind: "postgres";
+  readonly url: string;
 }
 
 /** @returns the URL where the settings name none */
@@ -18,13 +25,14 @@ export function defaultStoreUrl(dataDir: string): string {
 }
 
 /** @returns null: it is no URL of a store */
-export function parseStoreUrl(url: string): StoreFile | null {
+export function parseStoreUrl(url: string): StoreFile | StoreServer | null {
   const groups = FILE_URL.exec(url)?.groups;
-  return groups === undefined ? null : { kind: groups["scheme"] as StoreFile["kind"], path: groups["path"] as string };
+  if (groups !== undefined) return { kind: groups["scheme"] as StoreFile["kind"], path: groups["path"] as string };
+  return SERVER_URL.test(url) && URL.canParse(url) ? { kind: "postgres", url } : null;
 }
 
 /** @param folder where relative paths begin. @returns the URL with an absolute path; others stay */
 export function absoluteStoreUrl(url: string, folder: string): string {
-  const file = parseStoreUrl(url);
-  return file === null ? url : `${file.kind}://${resolve(folder, file.path)}`;
+  const parsed = parseStoreUrl(url);
+  return parsed !== null && "path" in parsed ? `${parsed.kind}://${resolve(folder, parsed.path)}` : url;
 }

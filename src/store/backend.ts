@@ -32,7 +32,10 @@ export interface BackendOptions {
    * processes keeps all that it has, since one process declares them before another.
    */
   readonly indexesOf: (collection: string) => readonly string[];
-  /** Changes of others than this backend's commits (another process, another machine), in order. */
+  /**
+   * Changes of others than this backend's commits (another process, another machine), in order. Some may be missing before
+   * them, and are in the log.
+   */
   readonly onForeignChanges: (changes: readonly StoredChange[]) => void;
 }
 
@@ -82,8 +85,13 @@ export interface Backend {
    * answer at once.
    */
   begin?(): Batch;
-  /** Tells `onForeignChanges` of writes that another process has made since. Only "sqlite" needs to be asked. */
-  look?(): void;
+  /**
+   * Tells `onForeignChanges` of all that others have written by now. Called when a watch begins, and often while there
+   * are watches, unless `isTold`. A backend that nobody else writes has none.
+   */
+  look?(): Awaitable<void>;
+  /** Once it was asked, the database tells it when others write. */
+  readonly isTold?: boolean;
   /**
    * Changes behind a version, in order.
    *

@@ -132,10 +132,15 @@ export class StoreEngine implements StorePort {
   watch(version: StoreVersion, wish: WatchWish, sink: WatchSink): () => void {
     let leave: (() => void) | null = null;
     let isOver = false;
-    const begin = ({ feed }: OpenStore): void => {
+    const add = ({ feed }: OpenStore): void => {
       if (isOver) return;
       leave = feed.add(version, wish, sink);
       this.#lookOften();
+    };
+    // "From now on" is behind all that others have written.
+    const begin = (open: OpenStore): Awaitable<void> => {
+      const looked = open.backend.look?.();
+      return looked instanceof Promise ? looked.then(() => add(open)) : add(open);
     };
     const fail = (error: unknown): void => {
       const { code, message } = storeError(error);
@@ -143,8 +148,8 @@ export class StoreEngine implements StorePort {
     };
     try {
       const open = this.#store();
-      if (open instanceof Promise) open.then(begin, fail);
-      else begin(open);
+      const begun = open instanceof Promise ? open.then(begin) : begin(open);
+      if (begun instanceof Promise) begun.catch(fail);
     } catch (error) {
       fail(error);
     }
@@ -196,18 +201,22 @@ export class StoreEngine implements StorePort {
 
   /** A process is not told when another one has written. */
   #lookOften(): void {
-    if (this.#looks !== null) return;
-    const look = (): void => {
+    const { look: looks, isTold = false } = this.#open?.backend ?? {};
+    if (this.#looks !== null || looks === undefined || isTold) return;
+    let isLooking = false;
+    const look = async (): Promise<void> => {
       const open = this.#open;
       if (open === null || open.feed.size === 0) return this.#lookNoMore();
+      if (isLooking) return;
+      isLooking = true;
       try {
-        open.backend.look?.();
+        await open.backend.look?.();
       } catch (error) {
         this.#log(storeError(error));
-        this.#lookNoMore();
       }
+      isLooking = false;
     };
-    this.#looks = asHost(() => setInterval(look, LOOK_MS));
+    this.#looks = asHost(() => setInterval(() => void look(), LOOK_MS));
     this.#looks.unref();
   }
 

@@ -48,10 +48,16 @@ export class Feed {
   }
 
   publish(changes: readonly StoredChange[]): void {
-    const last = changes.at(-1)?.version ?? 0;
-    if (this.#watches.size > 0)
-      for (const watch of this.#watches) if (watch.state === "live") this.#push(watch, changes);
+    const [first, last] = [changes[0]?.version ?? 0, changes.at(-1)?.version ?? 0];
+    const isWhole = first <= this.version + 1;
     this.version = Math.max(this.version, last);
+    if (this.#watches.size === 0) return;
+    for (const watch of this.#watches) {
+      if (watch.state !== "live") continue;
+      if (isWhole) this.#push(watch, changes);
+      // The log has those between.
+      else void this.#readLog(watch);
+    }
   }
 
   /** The modules that serve from now on: watches of replaced versions end. */

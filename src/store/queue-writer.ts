@@ -6,6 +6,8 @@ import type { Backend } from "./backend";
 import { storeError, type Writer, type WriterOwner } from "./writer";
 
 const MAX_BATCH = 1000;
+/** A batch also ends behind so many letters: it is in memory several times while it is sent. */
+const MAX_BATCH_LETTERS = 4 * 1024 * 1024;
 
 interface Waiting {
   readonly commit: Commit;
@@ -57,11 +59,19 @@ export class QueueWriter implements Writer {
   }
 
   async #work(): Promise<void> {
-    while (this.#waiting.length > 0) await this.#send(this.#waiting.splice(0, MAX_BATCH));
+    while (this.#waiting.length > 0) await this.#send(this.#nextBatch());
     this.#isBusy = false;
     const idle = this.#idle;
     this.#idle = [];
     for (const resolve of idle) resolve();
+  }
+
+  #nextBatch(): readonly Waiting[] {
+    let size = 0;
+    let letters = 0;
+    while (size < Math.min(this.#waiting.length, MAX_BATCH) && letters < MAX_BATCH_LETTERS)
+      letters += lettersOf((this.#waiting[size++] as Waiting).commit);
+    return this.#waiting.splice(0, size);
   }
 
   async #send(batch: readonly Waiting[]): Promise<void> {
@@ -86,4 +96,10 @@ export class QueueWriter implements Writer {
       this.#underWay = 0;
     }
   }
+}
+
+function lettersOf({ mutations }: Commit): number {
+  let letters = 0;
+  for (const mutation of mutations) letters += "text" in mutation ? mutation.text.length : mutation.key.length;
+  return letters;
 }

@@ -1,7 +1,11 @@
 /** What every backend of the store does alike. Each test has a database of its own. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { indexKey } from "../../../src/module/store/index-key";
 import type { Check, Commit, StoredChange } from "../../../src/module/store/port";
+import { openBackend as openStore } from "../../../src/store/backends/open";
 import type { Backend, Committed } from "../../../src/store/backend";
 import { Random } from "../random";
 import {
@@ -9,6 +13,7 @@ import {
   START_MS,
   type Subject,
   type SubjectOptions,
+  backendOptions,
   changesAfter,
   commit,
   commitOf,
@@ -135,6 +140,7 @@ export function describeBackend({ name, skipped, start, stop, fresh }: SuiteOpti
     describeIndexes(on);
     describeTime(on);
     describeLife(on);
+    describeUpkeep(on);
     describeModel(on);
   });
 }
@@ -505,7 +511,7 @@ function describeIndexes(on: On): void {
     const indexed = await openBackend(subject);
     await indexed.close();
     const declared = { indexes: { [COLLECTION]: ["v"] } };
-    const building = subject.make((await import("./subject")).backendOptions(declared));
+    const building = subject.make(backendOptions(declared));
     await building.open();
     const first = await building.buildIndex(COLLECTION, "v");
     await write(
@@ -643,6 +649,50 @@ function describeTime(on: On): void {
       expect((await backend.expired(10)).map(({ key }) => key)).toEqual(["a"]);
     },
     options,
+  );
+}
+
+function describeUpkeep(on: On): void {
+  on(
+    "a backup is a whole store with the versions of all documents, as they were when it began",
+    async (backend) => {
+      const folder = mkdtempSync(join(tmpdir(), "hrmr-backup-"));
+      try {
+        await backend.commit(ODD_KEYS.map((key, at) => commitOf(set(key, { v: at }))));
+        await write(backend, set("timed", 1, { expiresAt: START_MS + 5000 }), set("a", 1, { collection: "other" }));
+        const path = join(folder, "backup");
+        await backend.backup(path);
+        await write(backend, set("later", 1));
+        const copied = openStore(`${backend.kind === "json" ? "json" : "sqlite"}://${path}`, backendOptions());
+        expect(await copied.open()).toBe(ODD_KEYS.length + 2);
+        expect(await copied.check()).toEqual([]);
+        for (const collection of [COLLECTION, "other"]) {
+          const keys = [...ODD_KEYS, "timed", "a"];
+          expect(await copied.get(collection, keys)).toEqual((await backend.get(collection, keys)) as never);
+        }
+        expect(await valueOf(copied, "later")).toBeUndefined();
+        expect(await outcome(copied, [commitOf(set("later", 2))])).toEqual(["ok"]);
+        await copied.close();
+        // The file is there.
+        expect((async () => await backend.backup(path))()).rejects.toThrow();
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+    { indexes: { [COLLECTION]: ["v"] } },
+  );
+
+  on(
+    "a whole store has no faults, before and after unused space was given back",
+    async (backend) => {
+      await backend.commit(Array.from({ length: 1500 }, (_, at) => commitOf(set(`k${at}`, { v: at }))));
+      await write(backend, ...Array.from({ length: 1000 }, (_, at) => remove(`k${at}`)), set("k1000", { v: null }));
+      expect(await backend.check()).toEqual([]);
+      await backend.compact();
+      expect(await backend.check()).toEqual([]);
+      expect((await keysIn(backend)).length).toBe(500);
+    },
+    { indexes: { [COLLECTION]: ["v"] } },
   );
 }
 

@@ -27,7 +27,8 @@ export const backupCommand = defineCommand({
     // The server has the file of JSON locked; what it appends leaves the beginning as it is.
     if (kind === "json") copyFileOfStore(found.url, path);
     else await withStore(found, async (backend) => await backend.backup(path));
-    const documents = await checkedCopy(`${kind ?? "sqlite"}://${path}`, path, found.options);
+    // A copy of a database server's store is a file of SQLite.
+    const documents = await checkedCopy(`${kind === "json" ? "json" : "sqlite"}://${path}`, path, found.options);
     const { size } = statSync(path);
     if (json === true) printJson({ file: path, documents, bytes: size });
     else

@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { DEFAULT_STORE, type StoreOptions } from "../../../config/options";
 import { maskUrls } from "../../../config/quoted";
-import { absoluteStoreUrl, defaultStoreUrl, parseStoreUrl } from "../../../config/store-url";
+import { absoluteStoreUrl, defaultStoreUrl, parseStoreUrl, STORE_FORMS } from "../../../config/store-url";
 import { UserError } from "../../../config/user-error";
 import { StoreError } from "../../../module/store/error";
 import type { Backend } from "../../../store/backend";
@@ -14,7 +14,7 @@ import { type DataPlace, projectData, runningSetting } from "../../remote/projec
 const MAX_DEPTH = 200;
 
 export const STORE_ARGS = {
-  url: valueFlag("url", "The store: sqlite://PATH, json://PATH. Default: that of this folder's server"),
+  url: valueFlag("url", "The store: sqlite://PATH, json://PATH, postgres://… Default: that of this folder's server"),
   config: valueFlag("file", "Config file of the server. Default hrmr.json, if there is one", { alias: "c" }),
   modules: valueFlag("dir", "Folder of the server's modules. Default modules"),
   data: valueFlag("dir", "Folder of the server's data. Default data beside the modules folder"),
@@ -44,7 +44,7 @@ export async function findStore({ url, ...place }: StorePlace): Promise<FoundSto
 /** @throws UserError BAD_VALUE */
 export function checkedUrl(url: string): string {
   if (parseStoreUrl(url) !== null) return absoluteStoreUrl(url, process.cwd());
-  throw badValue(`${maskUrls(url)} is not the URL of a store.`, "Write sqlite://PATH or json://PATH.");
+  throw badValue(`${maskUrls(url)} is not the URL of a store.`, `Write ${STORE_FORMS}.`);
 }
 
 /** Opens a store, lets a command use it, and closes it. @throws UserError for errors of the store */
@@ -92,5 +92,5 @@ function asUserError(error: unknown): unknown {
 /** @returns the path of a store in a file; null: it is in a database server */
 export function fileOf(url: string): string | null {
   const file = parseStoreUrl(url);
-  return file === null ? null : resolve(file.path);
+  return file !== null && "path" in file ? resolve(file.path) : null;
 }

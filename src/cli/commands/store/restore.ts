@@ -27,7 +27,10 @@ export const restoreCommand = defineCommand({
     const found = await findStore({ url, config, modules, data });
     const target = fileOf(found.url);
     if (target === null)
-      throw badValue("The store is in a database server.", "Restore it with the tools of that database.");
+      throw badValue(
+        "The store is in a database server.",
+        `Make an empty database, and copy the backup there: hrmr store copy URL --url sqlite://${file}.`,
+      );
     const { kind } = parseStoreUrl(found.url) ?? { kind: "sqlite" };
     // It must be a whole store of a known version, before anything is moved.
     const documents = await withStore({ ...found, url: `${kind}://${backup}` }, async (backend) => {

@@ -19,7 +19,7 @@ import type { Backend, BackendOptions, Batch, Committed } from "../../backend";
 import { databaseError } from "../../database-error";
 import { entriesOf, type DocumentWrite, type Found, planCommit } from "../../plan";
 import { RecentChanges } from "../../recent";
-import { pushChange, readChanges } from "./change-rows";
+import { pushChange, readChanges } from "../change-rows";
 import { checkFile } from "./check";
 import { DocumentCache } from "./document-cache";
 import { DOCUMENT, entriesOfPage, findQuery, listQuery } from "./pages";

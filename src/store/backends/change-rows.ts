@@ -1,5 +1,5 @@
 /** Changes as a row of the database holds them: those of one COMMIT, as JSON. Pure. */
-import type { StoredChange } from "../../../module/store/port";
+import type { StoredChange } from "../../module/store/port";
 
 type Cell = number | string | null;
 const CELLS = 5;
