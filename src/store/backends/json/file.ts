@@ -23,7 +23,8 @@ import { StoreError } from "../../../module/store/error";
 import { syncFolder } from "../../../system/durable";
 import { openLibc } from "../../../system/libc";
 import { databaseError } from "../../database-error";
-import { makePrivateFolder, PRIVATE_FILE } from "../../../system/private-files";
+import { PRIVATE_FILE } from "../../../system/private-files";
+import { makeFolderOf } from "../folder";
 
 const LOCK_EXCLUSIVE_NOT_WAITING = 2 | 4;
 /** A writer of the file may have replaced it between opening and locking it. */
@@ -247,7 +248,7 @@ function codeOf(error: unknown): string {
 }
 
 function makeFile(path: string, head: string): void {
-  makePrivateFolder(dirname(path));
+  makeFolderOf(path);
   const temporary = join(dirname(path), `.${basename(path).slice(0, 200)}.${process.pid}.tmp`);
   rmSync(temporary, { force: true });
   const fd = openSync(temporary, "wx", PRIVATE_FILE);

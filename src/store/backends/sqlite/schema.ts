@@ -1,10 +1,11 @@
 /** The tables of a store in SQLite, and opening its file. */
 import { Database } from "bun:sqlite";
-import { closeSync, fsyncSync, mkdirSync, openSync, rmSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { StoreError } from "../../../module/store/error";
 import { syncFolder } from "../../../system/durable";
-import { PRIVATE_FILE, PRIVATE_FOLDER } from "../../../system/private-files";
+import { PRIVATE_FILE } from "../../../system/private-files";
+import { makeFolderOf } from "../folder";
 
 /** "hrmr": tells a store from other databases. */
 const APPLICATION_ID = 0x68726d72;
@@ -40,7 +41,7 @@ const TABLES = `
  * @throws StoreError NOT_A_STORE or NEWER_SCHEMA, or an error of the system or of SQLite
  */
 export function openFile(path: string, durability: "full" | "relaxed"): Database {
-  mkdirSync(dirname(path), { recursive: true, mode: PRIVATE_FOLDER });
+  makeFolderOf(path);
   // SQLite gives its other files the mode of this one.
   closeSync(openSync(path, "a+", PRIVATE_FILE));
   const db = new Database(path, { create: true, readwrite: true, strict: true });
