@@ -6,6 +6,7 @@ import type {
   BlockedSnapshot,
   EmitterSnapshot,
   EventsSnapshot,
+  SocketDropSnapshot,
   SubscriberSnapshot,
   LeakSnapshot,
   ProcessSnapshot,
@@ -81,6 +82,18 @@ export function mergeEvents(processes: readonly ProcessSnapshot[]): EventsSnapsh
       })
       .sort((a, b) => b.delivered - a.delivered),
   };
+}
+
+/** The sums of all processes, the most frequent first. */
+export function mergeDrops(processes: readonly ProcessSnapshot[]): SocketDropSnapshot[] {
+  const all = processes.flatMap(({ socketsDropped }) => socketsDropped ?? []);
+  return [...Map.groupBy(all, ({ module, topic }) => `${module}\0${topic}`).values()]
+    .map((same) => {
+      const { module, topic } = same[0] as SocketDropSnapshot;
+      const clients = same.flatMap((each) => each.clients);
+      return { module, topic, dropped: sumOf(same, ({ dropped }) => dropped), clients };
+    })
+    .sort((a, b) => b.dropped - a.dropped);
 }
 
 function firstOfEach<T>(all: readonly T[], keyOf: (each: T) => string): T[] {

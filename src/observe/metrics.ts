@@ -9,7 +9,7 @@ import {
   mergeReloads,
   readinessOf,
 } from "./report";
-import { mergeEvents, mergeServices } from "./conduct";
+import { mergeDrops, mergeEvents, mergeServices } from "./conduct";
 import { mergeStores } from "./stores";
 import type {
   CallSnapshot,
@@ -43,6 +43,7 @@ export function metricsText(info: ServerInfo, processes: readonly ProcessSnapsho
   writeServices(out, processes);
   writeEvents(out, processes);
   writeStore(out, processes);
+  writeDrops(out, processes);
   writeGenerations(out, modules);
   writeModuleProcesses(out, modules);
   writeLives(out, modules);
@@ -399,6 +400,14 @@ function writeStore(out: Exposition, processes: readonly ProcessSnapshot[]): voi
   out.gauge("hrmr_store_watches", "Watches.", watches);
   const lost = "Watches that ended since they were read too slowly, or began too late.";
   out.counter("hrmr_store_watches_lost_total", lost, counts.watchesLost);
+}
+
+function writeDrops(out: Exposition, processes: readonly ProcessSnapshot[]): void {
+  out.counter(
+    "hrmr_websocket_messages_dropped_total",
+    "Messages that slow WebSockets did not get, by module and topic.",
+    mergeDrops(processes).map(({ module, topic, dropped }): Sample => [{ module, topic }, dropped]),
+  );
 }
 
 /** For the present processes: a replaced process starts at 0 again. */

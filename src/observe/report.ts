@@ -2,7 +2,7 @@
  * Combines the snapshots of all processes for an operator: the state of the whole server, and whether it is ready.
  * Pure.
  */
-import { mergeBlocked, mergeLeaked, mergeEvents, mergeServices, mergeShared } from "./conduct";
+import { mergeBlocked, mergeLeaked, mergeDrops, mergeEvents, mergeServices, mergeShared } from "./conduct";
 import { addCalls, callsOf, generationsOf, percentileMs } from "./figures";
 import type {
   BlockedSnapshot,
@@ -72,6 +72,7 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
     services: mergeServices(processes),
     events: mergeEvents(processes),
     store: storeStatus(processes),
+    sockets: { dropped: mergeDrops(processes) },
     reloads: mergeReloads(processes),
     blocked,
     leaked: mergeLeaked(processes),

@@ -222,6 +222,8 @@ export interface ProcessSnapshot {
   readonly events?: EventsSnapshot;
   /** Missing: it has none. */
   readonly store?: StoreSnapshot;
+  /** Messages that slow WebSockets did not get. */
+  readonly socketsDropped?: readonly SocketDropSnapshot[];
   readonly reloads: ReloadSnapshot;
   /** Blocks of its event loop, by module. Missing: none. */
   readonly blocked?: readonly BlockedSnapshot[];
@@ -307,6 +309,7 @@ export interface ServerStatus {
   readonly services: readonly ServiceCallSnapshot[];
   readonly events: EventsSnapshot;
   readonly store: StoreStatus;
+  readonly sockets: { readonly dropped: readonly SocketDropSnapshot[] };
   readonly reloads: ReloadSnapshot;
   /** Modules that blocked an event loop for longer than timeouts.blockedMs. */
   readonly blocked: readonly BlockedSnapshot[];
@@ -444,6 +447,23 @@ export interface EventsSnapshot {
   readonly missed: number;
   readonly emitters: readonly EmitterSnapshot[];
   readonly subscribers: readonly SubscriberSnapshot[];
+}
+
+/** Messages of one topic that slow WebSockets did not get: their queue was full. */
+export interface SocketDropSnapshot {
+  readonly module: string;
+  /** "": messages to one socket. */
+  readonly topic: string;
+  /** Messages. */
+  readonly dropped: number;
+  /** The last ones of each process, the latest first. */
+  readonly clients: readonly {
+    /** As the log shows it. */
+    readonly connection: number;
+    /** "127.0.0.1:40001". */
+    readonly client: string;
+    readonly dropped: number;
+  }[];
 }
 
 /** A module that emits events. */

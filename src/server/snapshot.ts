@@ -5,6 +5,7 @@ import type { PlaceStatus } from "../host/remote/place";
 import type { Watchdog } from "../host/watchdog/watchdog";
 import type { Generation } from "../module/generation";
 import type { EventBus } from "../hub/events/bus";
+import { SocketHub } from "../protocol/websocket/hub";
 import type { Schedule } from "../hub/schedule/schedule";
 import type { CallTotals } from "../hub/totals";
 import type { ModuleEntry } from "../reload/entry";
@@ -72,6 +73,7 @@ export function takeSnapshot(sources: SnapshotSources): ProcessSnapshot {
     services: sources.services.snapshot(),
     events: sources.events.snapshot(),
     store: sources.store,
+    socketsDropped: SocketHub.of(dispatch).drops.snapshot(),
     reloads: registry.totals.snapshot(),
     blocked: sources.watchdog.snapshot(),
     leaked: registry.leaks(),

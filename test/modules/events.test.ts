@@ -5,14 +5,20 @@ import { TOKENS_FILE, writeTokens } from "../../src/hub/access/token-file";
 import { hashOf, makeToken } from "../../src/hub/access/tokens";
 import { type Hub, shareHub } from "../support/hub";
 import { runProgram } from "../support/program";
+import { connectRaw } from "../support/raw-client";
 import { addToken, revokeToken } from "../support/tokens";
 import { eventually, until } from "../support/until";
+import { upgradeRequest } from "../support/websocket";
 
 const TELLER = `
 import { defineModule } from "hrmr";
 export default defineModule({ routes: { "TELL ": { framing: "line", handle: (message, context) => {
   const [, topic, json] = /^\\S+ (\\S+) (.*)$/s.exec(message.text);
   context.events.emit(topic, JSON.parse(json));
+  return "told\\n";
+} }, "BLOAT ": { framing: "line", async handle(message, context) {
+  const [, topic, count] = message.text.split(" ");
+  for (let n = 0; n < Number(count); n++) { context.events.emit(topic, "x".repeat(900_000)); await Bun.sleep(1); }
   return "told\\n";
 } } } });`;
 const settings = { topics: ["out.>"], emit: ["in.*", "out.echo"], heartbeatMs: 50 };
@@ -227,6 +233,41 @@ describe("a WebSocket", () => {
         expect(left.map((each) => each.subscribers)).toEqual(left.map(() => 0));
         expect(left.length).toBeGreaterThan(0);
       });
+    }));
+
+  test("that reads too slowly loses its own events, and is counted by topic and client", () =>
+    onHub(async (hub) => {
+      const fast = await open(hub, "topic=out.bloat");
+      const slow = await connectRaw(hub.port);
+      slow.write(upgradeRequest("/events?topic=out.bloat"));
+      await slow.waitFor("101");
+      slow.pause();
+      const dropsOf = async () =>
+        (await hub.status()).sockets.dropped.find(({ topic, module }) => topic === "out.bloat" && module === "events");
+      let told = 0;
+      await until("events are dropped", async () => {
+        await hub.ask("BLOAT out.bloat 10\n");
+        told += 10;
+        return (await dropsOf()) !== undefined;
+      });
+      const drops = await dropsOf();
+      const lost = drops?.dropped ?? 0;
+      expect(lost).toBeGreaterThan(0);
+      expect(drops?.clients).toEqual([
+        {
+          connection: expect.any(Number),
+          client: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+          dropped: lost,
+        },
+      ]);
+      await until("the fast one has all", () => fast.received.length === told);
+      expect(await (await fetch(`${hub.url}/metrics`)).text()).toContain(
+        `hrmr_websocket_messages_dropped_total{module="events",topic="out.bloat"} ${lost}`,
+      );
+      const { stdout } = await runProgram(["status"], { cwd: hub.dir });
+      expect(stdout).toMatch(/events: slow WebSockets missed \d+ messages? of out\.bloat, last 127\.0\.0\.1:\d+/);
+      fast.socket.close();
+      slow.terminate();
     }));
 
   test.each(["", "topic=secret", "topic=out.**"])("is refused with ?%s", (query) =>

@@ -384,6 +384,7 @@ describe("the text for Prometheus", () => {
           modules: [apart],
           reloads,
           blocked: [{ module: "greet", count: 1, longestMs: 2, totalMs: 2 }],
+          socketsDropped: [{ module: "events", topic: "user.*", dropped: 1, clients: [] }],
           services: [{ caller: "greet", callee: "kv.get", calls: 1, errors: 0, totalSeconds: 1 }],
           store: storeOf(),
           events: {

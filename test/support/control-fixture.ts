@@ -169,5 +169,6 @@ export const STATUS: ServerStatus = {
     watchesLost: 0,
     lastError: null,
   },
+  sockets: { dropped: [] },
   shared: [],
 };

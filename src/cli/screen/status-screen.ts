@@ -262,7 +262,7 @@ const MAX_SERVICES = 8;
 
 /** @param nowMs milliseconds since 1970 */
 export function conductLines(status: ServerStatus, paint: Paint, nowMs: number): string[] {
-  const { blocked, leaked, shared, services } = status;
+  const { blocked, leaked, shared, services, sockets } = status;
   const age = (since: string): string => formatDuration((nowMs - Date.parse(since)) / 1000);
   return [
     ...blocked.map(({ module, count, longestMs }) => {
@@ -277,6 +277,12 @@ export function conductLines(status: ServerStatus, paint: Paint, nowMs: number):
       const whose = module === null ? "all modules" : cleanText(module);
       const opener = `${cleanText(openedBy.module)} v${openedBy.generation}`;
       return `${whose}: "${cleanText(name)}" is ${isOpen ? "open" : "being opened"}, by ${opener}, ${age(since)} ago`;
+    }),
+    ...sockets.dropped.slice(0, MAX_SERVICES).map(({ module, topic, dropped, clients }) => {
+      const of = topic === "" ? "" : ` of ${cleanText(topic)}`;
+      const last = clients[0] === undefined ? "" : `, last ${cleanText(clients[0].client)}`;
+      const what = `slow WebSockets missed ${plural(dropped, "message")}${of}${last}`;
+      return `${cleanText(module)}: ${paint(what, "yellow")}`;
     }),
     ...services.slice(0, MAX_SERVICES).map(({ caller, callee, calls, errors, totalSeconds }) => {
       const failed = errors === 0 ? "" : paint(`, ${errors} failed`, "yellow");

@@ -2,6 +2,8 @@
  * All WebSockets of a server. A socket belongs to a module and a key, not to a version: each event finds the present
  * handlers of its route, which follow the routing table. No socket keeps an old version in memory.
  */
+import type { Client } from "../../module/contract";
+import { SocketDrops } from "../../observe/socket-drops";
 import { type Routing, socketRoute, type WebSocketBound } from "../routing";
 import type { Dispatch } from "../wire";
 import { type Outgoing, OutgoingBatch, prepare } from "./outgoing";
@@ -24,9 +26,20 @@ class ModuleSockets {
   readonly routes = new Map<string, RouteSockets>();
   readonly #topics = new Map<string, Set<FrameSender>>();
   readonly #tellOthers: (topic: string, data: string | Uint8Array) => void;
+  readonly #drops: (topic: string, client: Client, messages: number) => void;
+  /** The topic of the message that is being published. "": none is. */
+  #publishing = "";
 
-  constructor(tellOthers: (topic: string, data: string | Uint8Array) => void) {
+  constructor(
+    tellOthers: (topic: string, data: string | Uint8Array) => void,
+    drops: (topic: string, client: Client, messages: number) => void,
+  ) {
     this.#tellOthers = tellOthers;
+    this.#drops = drops;
+  }
+
+  tellDropped(client: Client, messages: number): void {
+    this.#drops(this.#publishing, client, messages);
   }
 
   subscribe(topic: string, sender: FrameSender): void {
@@ -51,12 +64,14 @@ class ModuleSockets {
     const subscribers = this.#topics.get(topic);
     if (subscribers === undefined) return 0;
     let result = 0;
+    this.#publishing = topic;
     for (const sender of subscribers) {
       if (sender === except) continue;
       const sent = sender.sendMessage(message);
       if (sent < 0 || result < 0) result = -1;
       else result = Math.max(result, sent);
     }
+    this.#publishing = "";
     return result;
   }
 }
@@ -85,6 +100,10 @@ export class RouteSockets {
   delete(socket: Follower): void {
     this.#sockets.delete(socket);
     if (this.#sockets.size === 0 && this.#waiting.length === 0) this.#remove(this);
+  }
+
+  tellDropped(client: Client, messages: number): void {
+    this.module.tellDropped(client, messages);
   }
 
   /** Runs `action` once the module is back; never, if it does not come back. */
@@ -127,6 +146,7 @@ const hubs = new WeakMap<Dispatch, SocketHub>();
 export class SocketHub {
   /** Publishes the same in the server's other processes. Default: there are none. */
   tellOthers: (module: string, topic: string, data: string | Uint8Array) => void = () => {};
+  readonly drops = new SocketDrops();
   readonly #modules = new Map<string, ModuleSockets>();
 
   /** The only hub of a server. */
@@ -149,7 +169,10 @@ export class SocketHub {
   #moduleOf(name: string): ModuleSockets {
     let module = this.#modules.get(name);
     if (module === undefined) {
-      module = new ModuleSockets((topic, data) => this.tellOthers(name, topic, data));
+      module = new ModuleSockets(
+        (topic, data) => this.tellOthers(name, topic, data),
+        (...drop) => this.drops.note(name, ...drop),
+      );
       this.#modules.set(name, module);
     }
     return module;

@@ -7,6 +7,8 @@ import { BINARY, encodeFrame, encodeText, FIN, RSV1, TEXT } from "./frames";
 export class Outgoing {
   /** The length of the message, not of its frame. */
   readonly bytes: number;
+  /** Of messages. */
+  readonly count = 1;
   readonly data: string | Uint8Array;
   readonly #isWorthIt: boolean;
   #plain: Buffer | null = null;
@@ -42,12 +44,14 @@ export class Outgoing {
 /** Several messages for any number of sockets, each of which gets them in one write. */
 export class OutgoingBatch {
   readonly bytes: number;
+  readonly count: number;
   readonly #messages: readonly Outgoing[];
   /** By window. */
   readonly #frames = new Map<number, Buffer>();
 
   constructor(messages: readonly Outgoing[]) {
     this.#messages = messages;
+    this.count = messages.length;
     this.bytes = messages.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 

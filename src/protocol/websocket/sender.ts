@@ -2,6 +2,7 @@
  * The sending half of a WebSocket: writes frames to the connection, holds those of a `cork`, and a pong that waits for
  * room.
  */
+import type { Client } from "../../module/contract";
 import type { WebSocketBound } from "../routing";
 import type { Wire } from "../wire";
 import type { Deflate } from "./deflate";
@@ -19,6 +20,8 @@ interface SenderOwner {
   readonly route: WebSocketBound | null;
   /** The module is being replaced. */
   readonly isUnavailable: boolean;
+  /** Messages were dropped, since the client reads too slowly. */
+  tellDropped(client: Client, messages: number): void;
 }
 
 export class FrameSender {
@@ -42,7 +45,7 @@ export class FrameSender {
 
   /** @returns as ServerWebSocket.send */
   sendMessage(message: Outgoing | OutgoingBatch): number {
-    return this.sendFrame(message.frame(this.#windowBits), message.bytes);
+    return this.sendFrame(message.frame(this.#windowBits), message.bytes, message.count);
   }
 
   /** Whether an uncompressed frame is right. */
@@ -67,12 +70,14 @@ export class FrameSender {
       : this.#wire.writeInPlace(data.length + MAX_HEADER_BYTES, encodeBinaryAt, data);
   }
 
-  sendFrame(frame: Buffer, bytes: number): number {
+  /** @param messages  that the frame holds; 0: it is a control frame */
+  sendFrame(frame: Buffer, bytes: number, messages = 1): number {
     if (!this.isOpen) return 0;
     const wire = this.#wire;
     const waiting = this.queuedBytes;
     if (waiting > 0 && waiting + frame.length > (this.#owner.route?.websocket.maxQueuedBytes ?? 0)) {
       this.#owesDrain = true;
+      if (messages > 0) this.#owner.tellDropped(wire.client, messages);
       return 0;
     }
     if (this.#corked !== null) {
@@ -94,7 +99,7 @@ export class FrameSender {
   sendControl(opcode: number, payload: Uint8Array): number {
     if (payload.length > MAX_CONTROL_BYTES)
       throw new RangeError(`A ping or pong holds at most ${MAX_CONTROL_BYTES} bytes, not ${payload.length}.`);
-    return this.sendFrame(encodeFrame(FIN | opcode, payload), payload.length);
+    return this.sendFrame(encodeFrame(FIN | opcode, payload), payload.length, 0);
   }
 
   /** The answer to a ping: at once, or when there is room. */
