@@ -964,8 +964,8 @@ export interface StoreChange<T = any> {
 /**
  * The failure of the store: CONFLICT, TOO_LARGE, INVALID_KEY, INVALID_NAME, INVALID_VALUE, NOT_A_NUMBER, INDEX_MISSING,
  * UNSUPPORTED, GONE, TIMEOUT, CANCELLED, BUSY (too much waits), FULL (no space on the disk), READ_ONLY, UNAVAILABLE (the
- * database cannot be reached) or FAILED. Nothing was written, but for UNKNOWN: the connection was lost while the commit
- * was under way.
+ * database cannot be reached) or FAILED. Nothing was written, but for UNKNOWN: the connection was lost, or
+ * the disk failed, while the commit was under way.
  */
 export class StoreError extends Error {
   constructor(code: string, message: string);

@@ -1,4 +1,5 @@
 /** Errors of the operating system and of SQLite, as the store's callers get them. */
+import { accessSync, constants } from "node:fs";
 import { StoreError } from "../module/store/error";
 
 /** By the beginning of SQLite's code, or the system's. */
@@ -15,7 +16,9 @@ const CODES: readonly (readonly [start: string, code: string, advice: string])[]
   ["SQLITE_CANTOPEN", "UNAVAILABLE", "it cannot be opened. Check its folder, and its owner and mode"],
   ["SQLITE_NOTADB", "NOT_A_STORE", "the file is no SQLite database. Name another file in `store.url`"],
   ["SQLITE_CORRUPT", "UNAVAILABLE", "its file is damaged. Restore a backup"],
+  ["SQLITE_IOERR_FSYNC", "UNKNOWN", "its disk failed, so nobody knows whether the write is there after a crash"],
   ["SQLITE_IOERR", "UNAVAILABLE", "its disk failed"],
+  ["EIO", "UNAVAILABLE", "its disk failed"],
 ];
 
 /** @param path of its file */
@@ -23,8 +26,20 @@ export function databaseError(error: unknown, path: string): StoreError {
   if (error instanceof StoreError) return error;
   const told = (error as { code?: unknown } | null)?.code;
   const text = error instanceof Error ? error.message : String(error);
+  if (typeof told === "string" && told.startsWith("SQLITE_IOERR") && isOnReadOnlyDisk(path))
+    return databaseError({ code: "EROFS" }, path);
   const known = CODES.find(([start]) => typeof told === "string" && told.startsWith(start));
   if (known === undefined) return new StoreError("FAILED", `the store ${path} failed: ${text}`);
   const [, code, advice] = known;
   return new StoreError(code, `the store ${path}: ${advice} (${String(told)})`);
+}
+
+/** SQLite does not tell. Opening the file would end the locks that SQLite has. */
+function isOnReadOnlyDisk(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EROFS";
+  }
 }

@@ -4,7 +4,6 @@
  */
 import { existsSync } from "node:fs";
 import type { StoreOptions } from "../config/options";
-import { maskUrls } from "../config/quoted";
 import { defaultStoreUrl, parseStoreUrl } from "../config/store-url";
 import { StoreError } from "../module/store/error";
 import type {
@@ -30,6 +29,7 @@ import { asHost } from "../system/leave-graph";
 import type { Backend } from "./backend";
 import { openBackend } from "./backends/open";
 import { StoreClock } from "./clock";
+import { FailureLog } from "./failure-log";
 import { Feed } from "./feed";
 import { StoreFigures } from "./figures";
 import { DeclaredIndexes, IndexBuilder } from "./indexes";
@@ -73,6 +73,7 @@ interface OpenStore {
 
 export class StoreEngine implements StorePort {
   readonly #options: EngineOptions;
+  readonly #failures: FailureLog;
   readonly #clock = new StoreClock();
   readonly #declared = new DeclaredIndexes();
   #open: OpenStore | null = null;
@@ -91,6 +92,7 @@ export class StoreEngine implements StorePort {
 
   constructor(options: EngineOptions) {
     this.#options = options;
+    this.#failures = new FailureLog(options.log);
     options.background.watch((left) => {
       this.#keepUpNoMore();
       if (left !== null) return;
@@ -347,7 +349,10 @@ export class StoreEngine implements StorePort {
     const { backend } = made;
     const feed = new Feed(version, (after, limit) => backend.changesAfter(after, limit));
     const owner = {
-      changed: (changes: Parameters<Feed["publish"]>[0]) => feed.publish(changes),
+      changed: (changes: Parameters<Feed["publish"]>[0]) => {
+        this.#failures.worked();
+        feed.publish(changes);
+      },
       committed: (figures: CommitFigures) => this.#figures.committed(figures),
       failed: (error: StoreError) => this.#broken(error),
       mustFind: (collection: string, index: string) => this.#mustFind(collection, index),
@@ -385,8 +390,8 @@ export class StoreEngine implements StorePort {
     this.#log(error);
   }
 
-  #log({ code, message }: StoreError): void {
-    this.#options.log.error(`store: ${code}: ${maskUrls(message)}`);
+  #log(error: StoreError): void {
+    this.#failures.failed(error);
   }
 }
 

@@ -37,6 +37,8 @@ export class TurnWriter implements Writer {
   #results: CommitResult[] = [];
   #transactions = 0;
   #changes: StoredChange[] = [];
+  /** Of the present batch. */
+  #fate: Fate = { isUndone: false };
   #isEndScheduled = false;
   #alone: LoopTurn | null = null;
   /** They wait until nothing runs alone. */
@@ -92,7 +94,7 @@ export class TurnWriter implements Writer {
   #begin(): LoopTurn {
     this.#scheduleEnd();
     this.#keepOthersOut();
-    this.#alone = new LoopTurn(this, this.#backend, this.#owner);
+    this.#alone = new LoopTurn({ writer: this, backend: this.#backend, owner: this.#owner, fate: this.#fate });
     return this.#alone;
   }
 
@@ -220,7 +222,7 @@ export class TurnWriter implements Writer {
   #fail(error: StoreError): void {
     this.#batch?.rollback();
     this.#batch = null;
-    // It may have read what is undone now: its checks tell.
+    this.#fate.isUndone = true;
     this.#alone?.putAside();
     this.#alone = null;
     const answers = this.#answers;
@@ -234,22 +236,41 @@ export class TurnWriter implements Writer {
     this.#results = [];
     this.#changes = [];
     this.#transactions = 0;
+    this.#fate = { isUndone: false };
   }
 }
 
+interface Fate {
+  isUndone: boolean;
+}
+
 const NOTHING_WRITTEN: CommitResult = Object.freeze({ ok: true, mutated: [] });
+
+interface LoopTurnParts {
+  readonly writer: TurnWriter;
+  readonly backend: SyncBackend;
+  readonly owner: WriterOwner;
+  /** Of the batch that it begins in. */
+  readonly fate: Readonly<Fate>;
+}
 
 class LoopTurn implements Turn {
   readonly #writer: TurnWriter;
   readonly #backend: SyncBackend;
   readonly #owner: WriterOwner;
+  readonly #fate: Readonly<Fate>;
   isAlone = true;
   onAside: (() => void) | null = null;
 
-  constructor(writer: TurnWriter, backend: SyncBackend, owner: WriterOwner) {
+  constructor({ writer, backend, owner, fate }: LoopTurnParts) {
     this.#writer = writer;
     this.#backend = backend;
     this.#owner = owner;
+    this.#fate = fate;
+  }
+
+  get isUndone(): boolean {
+    return this.#fate.isUndone;
   }
 
   get(collection: string, keys: readonly string[]): readonly (StoredDocument | null)[] {

@@ -139,6 +139,7 @@ class Attempts<R> {
   async #commit(tx: Transaction): Promise<boolean> {
     const mutations = tx.mutations();
     const { turn, checks } = tx;
+    if (turn?.isUndone === true) return false;
     this.#isCommitting = true;
     const result =
       turn?.isAlone === true ? await turn.commit(mutations) : await this.#port.commit({ checks, mutations });
@@ -148,6 +149,7 @@ class Attempts<R> {
   }
 
   async #isStale({ turn, checks }: Transaction): Promise<boolean> {
+    if (turn?.isUndone === true) return true;
     if (turn?.isAlone === true || checks.length < 2) return false;
     const result = await this.#port.commit({ checks, mutations: [] });
     return !result.ok;

@@ -167,6 +167,11 @@ export interface SqlStatement {
 export interface Turn {
   /** false: it was put aside. Others have begun, and it lives by its checks. Its reads and commit must go by the port. */
   readonly isAlone: boolean;
+  /**
+   * It may have read what was never durable, and whose versions are given again: no check tells. It must run again. Only
+   * when it is not alone.
+   */
+  readonly isUndone: boolean;
   get(collection: string, keys: readonly string[]): readonly (StoredDocument | null)[];
   list(collection: string, range: KeyRange): Page;
   find(collection: string, range: IndexRange): Page;

@@ -214,6 +214,14 @@ static Result on_mkdir(int at, const char *name, int mode) {
   return result;
 }
 
+/* Asks whether a file can be written. */
+static Result on_access(int at, const char *name, int mode, int flags) {
+  char path[PATH_MAX];
+  resolve(at, name, path);
+  if ((mode & W_OK) && in_folder(path) && fails_with("readonly")) return -EROFS;
+  return call(SYS_faccessat2, at, (long)name, mode, flags, 0);
+}
+
 static Result dispatch(long number, long a, long b, long c, long d, long e) {
   switch (number) {
     case SYS_write: return on_write((int)a, (const void *)b, (size_t)c, -1);
@@ -232,6 +240,9 @@ static Result dispatch(long number, long a, long b, long c, long d, long e) {
     case SYS_unlinkat: return on_unlink((int)a, (const char *)b, (int)c);
     case SYS_mkdir: return on_mkdir(AT_FDCWD, (const char *)a, (int)b);
     case SYS_mkdirat: return on_mkdir((int)a, (const char *)b, (int)c);
+    case SYS_access: return on_access(AT_FDCWD, (const char *)a, (int)b, 0);
+    case SYS_faccessat: return on_access((int)a, (const char *)b, (int)c, 0);
+    case SYS_faccessat2: return on_access((int)a, (const char *)b, (int)c, (int)d);
     default: return -ENOSYS;
   }
 }
@@ -305,6 +316,9 @@ __attribute__((constructor)) static void begin(void) {
       TRAP_IF(SYS_unlinkat),
       TRAP_IF(SYS_mkdir),
       TRAP_IF(SYS_mkdirat),
+      TRAP_IF(SYS_access),
+      TRAP_IF(SYS_faccessat),
+      TRAP_IF(SYS_faccessat2),
       TRAP_IF_WRITING(SYS_open, 1),
       TRAP_IF_WRITING(SYS_openat, 2),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),

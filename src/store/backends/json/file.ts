@@ -107,7 +107,7 @@ export class StoreFile {
       else this.#sync();
     } catch (error) {
       this.#undo();
-      throw this.#isDoubtful && !this.#isCut() ? this.#unknown(error) : this.#error(error);
+      throw this.#isDoubtful ? this.#unknown(error) : this.#error(error);
     }
     this.#bytes += bytes.length;
   }
@@ -211,19 +211,11 @@ export class StoreFile {
   /** Takes back a part of a batch. */
   #undo(): void {
     try {
+      if (fstatSync(this.#fd).size === this.#bytes) return;
       ftruncateSync(this.#fd, this.#bytes);
       if (!this.#isRelaxed) fdatasyncSync(this.#fd);
     } catch {
       this.#isDoubtful = true;
-    }
-  }
-
-  /** Whether nothing stands behind the last whole batch. */
-  #isCut(): boolean {
-    try {
-      return fstatSync(this.#fd).size <= this.#bytes;
-    } catch {
-      return false;
     }
   }
 
@@ -234,7 +226,7 @@ export class StoreFile {
   #unknown(error: unknown): StoreError {
     return new StoreError(
       "UNKNOWN",
-      `the store ${this.path} could not be written (${codeOf(error)}), and what was written could not be taken back`,
+      `the store ${this.path} could not be written (${codeOf(error)}), and nobody knows whether the write is there after a crash`,
     );
   }
 

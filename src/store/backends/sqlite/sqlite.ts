@@ -49,7 +49,7 @@ export class SqliteBackend implements Backend, Found {
   #batch: SqliteBatch | null = null;
   #dataVersion = 0;
   #batches = 0;
-  /** Of the newest change, committed or not: a version is never given twice. */
+  /** Of the newest change, that of the batch under way included. */
   lastVersion = 0;
 
   /** @param path absolute */
@@ -265,6 +265,7 @@ export class SqliteBackend implements Backend, Found {
     this.#batch = null;
     this.#grown.clear();
     this.#forget();
+    this.lastVersion = first;
     this.#recent.cut(first);
     try {
       if (this.#database.inTransaction) this.statement("ROLLBACK").run();
