@@ -1,5 +1,5 @@
 /** A client in Python: the common part, and a class with the types of these procedures. Pure. */
-import { type TypeWriter, typeOf } from "./json-schema";
+import { type TypeWriter, typeOf } from "../../module/build/json-schema";
 import { byModule, type ClientProcedure } from "./procedures";
 
 const text = (value: string): string => JSON.stringify(value);

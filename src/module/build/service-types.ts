@@ -4,25 +4,31 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { cServices, cServicesType } from "./c-services";
 import { discoverModules, type ModuleFile } from "./discover";
 
 export const TYPES_FILE = "hrmr-env.d.ts";
 
 const HEAD = `// Written by hrmr: the services of this folder's modules, for context.services. \`hrmr types\` writes it again, and so
 // do \`--watch\` and a reload. Keep it in version control.
-import type { ServicesOf } from "hrmr";
 `;
 
+/** A module that may offer services. */
+interface TypedModule {
+  readonly name: string;
+  /** The type of its services, as text. */
+  readonly type: string;
+}
+
 /**
- * @param modules those that may offer services, sorted by name
+ * @param modules sorted by name
  * @returns the whole text of the file
  */
-export function serviceTypes(modules: readonly ModuleFile[]): string {
-  const rows = modules.map((module) => {
-    const type = `ServicesOf<typeof import(${JSON.stringify(importOf(module))}).default>`;
-    return `    readonly ${JSON.stringify(module.name)}: ${type};\n`;
-  });
-  return `${HEAD}
+export function serviceTypes(modules: readonly TypedModule[]): string {
+  const rows = modules.map(({ name, type }) => `    readonly ${JSON.stringify(name)}: ${type};\n`);
+  const hasC = modules.some(({ type }) => type.startsWith("{"));
+  return `${HEAD}import type { ${hasC ? "ServiceCallOptions, " : ""}ServicesOf } from "hrmr";
+
 declare module "hrmr" {
   interface ModuleServices {
 ${rows.join("")}  }
@@ -30,14 +36,25 @@ ${rows.join("")}  }
 `;
 }
 
+/** @returns null: it has no services, or no types for them */
+function typedModule({ name, file }: ModuleFile): TypedModule | null {
+  const source = readFileSync(file, "utf8");
+  if (file.endsWith(".c")) {
+    const services = cServices(source);
+    return services.length === 0 ? null : { name, type: cServicesType(services) };
+  }
+  if (!TYPED.test(file) || !source.includes("services")) return null;
+  return { name, type: `ServicesOf<typeof import(${JSON.stringify(importOf({ name, file }))}).default>` };
+}
+
 /** The specifier that TypeScript resolves from the modules folder. */
-function importOf({ name, file }: ModuleFile): string {
+function importOf({ name, file }: Pick<ModuleFile, "name" | "file">): string {
   const isFolder = basename(dirname(file)) === name && basename(file).startsWith("index.");
   const path = isFolder ? `./${name}/${basename(file)}` : `./${basename(file)}`;
   return path.replace(/\.tsx?$/, "").replace(/\.([mc])ts$/, ".$1js");
 }
 
-/** JavaScript and C have no types of their own: their services can be called without. */
+/** JavaScript has no types of its own: its services can be called without. */
 const TYPED = /\.[cm]?tsx?$/;
 
 /** The file as it is now. */
@@ -57,7 +74,7 @@ export interface WrittenTypes {
 export async function writeServiceTypes(modulesDir: string): Promise<WrittenTypes> {
   const path = join(modulesDir, TYPES_FILE);
   const { modules } = await discoverModules(modulesDir);
-  const able = modules.filter(({ file }) => TYPED.test(file) && readFileSync(file, "utf8").includes("services"));
+  const able = modules.map(typedModule).filter((module) => module !== null);
   const text = serviceTypes(able);
   const hasChanged = !existsSync(path) || readFileSync(path, "utf8") !== text;
   if (hasChanged) writeFileSync(path, text);

@@ -1,9 +1,10 @@
 /** `hrmr types` and `hrmr check`: who calls which service with what, and whether it is there. */
 import { expect, test } from "bun:test";
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { serviceTypes } from "../../../src/module/build/service-types";
+import { cServices, cServicesType } from "../../../src/module/build/c-services";
+import { serviceTypes, writeServiceTypes } from "../../../src/module/build/service-types";
 import { typeErrors } from "../../../src/supervise/type-check";
 import { callProgram } from "../../support/call-program";
 import { runProgram, startProgram } from "../../support/program";
@@ -23,6 +24,22 @@ export default defineModule({
   program: { command: ["cat"], protocol: "json-rpc", routes: ["BOT "], services: ["ask", "tell"] },
 });
 `;
+const SHOP = String.raw`#include "hrmr.h"
+/* hrmr_service(setup, "old", x) */
+#define MADE "ma" \
+  "de"
+static void total(hrmr_request *request) { hrmr_reply_text(request, "{\"total\":1}"); }
+void hrmr_module(hrmr_setup *setup) {
+  hrmr_route *route = hrmr_service(setup, "total", total);
+  hrmr_schema(route, "{\"type\":\"object\",\"properties\":{\"price\":{\"type\":\"number\"}},"
+                     "\"required\":[\"price\"]}", "{\"type\":\"object\",\"properties\":{\"total\":{\"type\":\"number\"}},\"required\":[\"total\"]}");
+  route = hrmr_service(setup, "count", total); // hrmr_service(setup, "none", x)
+  hrmr_public(route);
+  hrmr_schema(hrmr_service(setup, "names", total), NULL, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}");
+  hrmr_service(setup, MADE "Of", total);
+  hrmr_service(setup, NAME, total);
+}
+`;
 const ASK = `import { defineModule, ServiceError } from "hrmr";
 export default defineModule({
   schedule: { "every 1h": async (context, { dueAt }) => context.log.info(dueAt.getTime(), context.signal.aborted) },
@@ -32,6 +49,9 @@ export default defineModule({
       async handle(message, { services }) {
         try {
           const found: number | null = await services.kv.get(message.text);
+          const { total }: { total: number } = await services.shop.total({ price: 1 });
+          // @ts-expect-error the price is a number
+          void services.shop.total({ price: "1" }).catch(() => total);
           const all: string[] = await services.kv.all(undefined, { timeoutMs: 10 });
           return \`\${found} \${all.length} \${await services.elsewhere.any({ thing: 1 })} \${await services.bot.ask({ name: "bob" })}\\n\`;
         } catch (error) {
@@ -51,8 +71,9 @@ test("a service's change that breaks a caller is an error of hrmr check, and a l
     writeFileSync(join(dir, "modules/kv.ts"), kv("string"));
     writeFileSync(join(dir, "modules/ask.ts"), ASK);
     writeFileSync(join(dir, "modules/bot.ts"), BOT);
+    writeFileSync(join(dir, "modules/shop.c"), SHOP.replace("  hrmr_service(setup, NAME, total);\n", ""));
     expect((await callProgram(["types"], { cwd: dir })).stdout).toBe(
-      "wrote      modules/hrmr-env.d.ts (ask, bot, kv)\n",
+      "wrote      modules/hrmr-env.d.ts (ask, bot, kv, shop)\n",
     );
     expect((await callProgram(["types"], { cwd: join(dir, "modules") })).stdout).toStartWith("unchanged");
     const good = await runProgram(["check"], { cwd: dir });
@@ -81,11 +102,36 @@ test("a service's change that breaks a caller is an error of hrmr check, and a l
   }
 });
 
-test("the types name files as TypeScript finds them", () => {
-  const file = (name: string, path: string) => ({ name, file: `/p/modules/${path}` });
-  const text = serviceTypes([file("a-b", "a-b.tsx"), file("c", "c/index.ts"), file("d", "d.mts")]);
-  expect([...text.matchAll(/import\("(.*?)"\)/g)].map(([, path]) => path)).toEqual(["./a-b", "./c/index", "./d.mjs"]);
-  expect(text).toContain('readonly "a-b": ServicesOf<');
+test("services of a module in C have the types of their schemas, else unknown", () => {
+  expect(
+    cServicesType(cServices(SHOP))
+      .split("\n")
+      .map((line) => line.trim()),
+  ).toEqual([
+    "{",
+    "total(input: { price: number }, options?: ServiceCallOptions): Promise<{ total: number }>;",
+    "count(input?: unknown, options?: ServiceCallOptions): Promise<unknown>;",
+    "names(input?: unknown, options?: ServiceCallOptions): Promise<readonly (string)[]>;",
+    "madeOf(input?: unknown, options?: ServiceCallOptions): Promise<unknown>;",
+    "}",
+  ]);
+  expect(cServices(`hrmr_schema(hrmr_service(s, "a", f), "{", "\\x41"); hrmr_service(s, "\\q", f);`)).toEqual([
+    { name: "a", input: undefined, output: undefined },
+  ]);
+});
+
+test("the types name files as TypeScript finds them", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "hrmr-types-"));
+  try {
+    mkdirSync(join(dir, "c"));
+    for (const file of ["a-b.tsx", "c/index.ts", "d.mts"]) writeFileSync(join(dir, file), "services");
+    const { path } = await writeServiceTypes(dir);
+    const text = readFileSync(path, "utf8");
+    expect([...text.matchAll(/import\("(.*?)"\)/g)].map(([, each]) => each)).toEqual(["./a-b", "./c/index", "./d.mjs"]);
+    expect(text).toContain('readonly "a-b": ServicesOf<');
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
 });
 
 test("a folder without modules or tsconfig.json is told what to do", async () => {

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { withHub } from "../../support/hub";
 import { runProgram } from "../../support/program";
+import { until } from "../../support/until";
 
 const FOLDER = join(import.meta.dir, "../../..", "examples", "c");
 const NAMES = readdirSync(FOLDER);
@@ -12,7 +13,10 @@ function example(name: string): string {
   return readFileSync(join(FOLDER, name), "utf8");
 }
 
-const EXAMPLES = Object.fromEntries(NAMES.map((name) => [`modules/${name}`, example(name)]));
+const EXAMPLES = {
+  ...Object.fromEntries(NAMES.map((name) => [`modules/${name}`, example(name)])),
+  "hrmr.json": JSON.stringify({ modules: { events: { topics: ["stock.*"], emit: ["delivery.*"] } } }),
+};
 
 test("the examples in C do what their heads say", async () => {
   await withHub(EXAMPLES, [], async (hub) => {
@@ -32,6 +36,21 @@ test("the examples in C do what their heads say", async () => {
     expect(await hub.ask("PAY bank ann 30\nPAY ann bob 10.5\nPAY ann bob 100\nPAY ann\n")).toBe(
       "bank -30, ann 30\nann 19.5, bob 10.5\nERR ann has 19.5\nERR PAY FROM TO AMOUNT\n",
     );
+
+    expect(await hub.ask('CALL stock.put {"item":"tea","count":5}\nCALL stock.take {"item":"tea","count":4}\n')).toBe(
+      '{"item":"tea","left":5}\n{"item":"tea","left":1}\n',
+    );
+    expect(await hub.ask('CALL stock.take {"item":"tea","count":2}\nCALL stock.take {"item":"tea"}\n')).toBe(
+      "ERR NOT_ENOUGH the stock has not so many\nERR INVALID_ORDER give an item, and a count above 0\n",
+    );
+    const client = await hub.connect();
+    await client.send("SUBSCRIBE stock.low\n");
+    await client.waitFor("OK subscribed");
+    expect(await hub.ask('EMIT delivery.tea {"item":"tea","count":9}\n')).toBe("OK\n");
+    await until("the delivery is there", async () => {
+      return (await hub.ask('CALL stock.take {"item":"tea","count":8}\n')) === '{"item":"tea","left":2}\n';
+    });
+    await client.waitFor('{"topic":"stock.low","data":{"item":"tea","count":8},"emitter":"stock"');
 
     const counted = await fetch(`${hub.url}/text/count`, { method: "POST", body: "to be or not to be" });
     expect(await counted.json()).toEqual({ bytes: 18, words: 6, lines: 1 });

@@ -14,7 +14,7 @@ export const typesCommand = defineCommand({
   args,
   async run({ args: { modules: named } }) {
     const { path, modules, hasChanged } = await writeTypes((await modulesFolder(named)).folder);
-    const list = modules.length === 0 ? "no module in TypeScript has services" : modules.join(", ");
+    const list = modules.length === 0 ? "no module in TypeScript or C has services" : modules.join(", ");
     console.log(`${hasChanged ? "wrote    " : "unchanged"}  ${relative(process.cwd(), path)} (${list})`);
   },
 });

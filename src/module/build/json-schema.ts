@@ -27,6 +27,27 @@ interface ObjectField {
   readonly description: string;
 }
 
+const quoted = (value: unknown): string => JSON.stringify(value) ?? "unknown";
+/** Whether a field may stand without quotes. */
+export const isName = (name: string): boolean => /^[A-Za-z_$][\w$]*$/.test(name);
+
+export const TYPESCRIPT: TypeWriter = {
+  unknown: "unknown",
+  null: "null",
+  boolean: "boolean",
+  number: "number",
+  integer: "number",
+  string: "string",
+  literal: (value) => (typeof value === "object" && value !== null ? "unknown" : quoted(value)),
+  list: (item) => `readonly (${item})[]`,
+  tuple: (items) => `readonly [${items.join(", ")}]`,
+  map: (value) => `Readonly<Record<string, ${value}>>`,
+  object: (fields) =>
+    `{ ${fields.map(({ name, type, isRequired }) => `${isName(name) ? name : quoted(name)}${isRequired ? "" : "?"}: ${type}`).join("; ")} }`,
+  union: (types) => [...new Set(types)].join(" | ") || "never",
+  intersection: (types) => types.map((type) => `(${type})`).join(" & "),
+};
+
 /** Types that refer to themselves end here. */
 const MAX_LEVELS = 12;
 
