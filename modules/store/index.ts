@@ -5,30 +5,64 @@
  *
  *   redis-cli -p 8080 set greeting hello    # clients of Redis, in RESP2 and RESP3
  *   curl localhost:8080/store/scores/ann    # documents over HTTP
+ *   curl -N localhost:8080/store/scores?watch             # changes, as server-sent events
+ *   new WebSocket("ws://localhost:8080/store/scores")     # changes, as messages of JSON
  *
  * Settings:
  *   resp  false: clients of Redis are not served. Default true.
  *   http  false: /store is not served. Default true.
+ *   heartbeatMs  how often a silent stream of events gets a comment, so that a lost client is noticed. In milliseconds.
+ *                Default 15000.
  *
  * Where tokens are needed, a client's token must have a scope for the collection: `store:scores:read`, or
  * `store:scores:write`.
  */
-import { defineModule } from "hrmr";
-import { serveCollection, serveDocument, serveStore } from "./http/serve";
+import { defineModule, type ServerWebSocket, type WebSocketHandlers } from "hrmr";
+import { type HttpFace, serveCollection, serveStore, upgradeToWatch } from "./http/serve";
 import { type CursorKeys, Cursors } from "./resp/cursors";
 import type { Face } from "./resp/peer";
 import { serveResp } from "./resp/session";
-import { SETTINGS } from "./settings";
+import { type Settings, SETTINGS } from "./settings";
+import { WatchGuards } from "./watch/guards";
+import { type SocketData, WatchSockets } from "./watch/sockets";
 
 const OFF = "ERR clients of Redis are not served here: modules.store.resp is false in hrmr.json";
+
+interface State extends HttpFace {
+  readonly face: Face;
+  readonly sockets: WatchSockets;
+}
+
+/** Both addresses of documents, which also take WebSockets. */
+const watching: WebSocketHandlers<State, never, Settings> = {
+  fetch: (request, context) => serveCollection(request, context, context.state),
+  upgrade(request, context) {
+    const data = upgradeToWatch(request, context, context.state);
+    return data instanceof Response ? data : { data };
+  },
+  open: (socket, { state: { sockets } }) => sockets.opened(socket as ServerWebSocket<SocketData>),
+  message: (socket, data, { state: { sockets } }) => sockets.received(socket as ServerWebSocket<SocketData>, data),
+  drain: (socket, { state: { sockets } }) => sockets.drained(socket as ServerWebSocket<SocketData>),
+  close: (socket, _code, _reason, { state: { sockets } }) => sockets.closed(socket as ServerWebSocket<SocketData>),
+};
 
 export default defineModule({
   config: SETTINGS,
 
-  async setup(context) {
+  async setup(context): Promise<State> {
     const known = await context.shared.open<CursorKeys>("cursors", () => ({ last: 0, keys: new Map() }));
     const face: Face = { context, cursors: new Cursors(known), peers: new Set(), startedAt: Date.now() };
-    return { settings: context.config, face };
+    const guards = new WatchGuards();
+    const open = await context.shared.open("sockets", () => new Set<ServerWebSocket<SocketData>>());
+    return { settings: context.config, face, guards, sockets: new WatchSockets(open, context, guards) };
+  },
+
+  // Sockets are in each process.
+  background: "process",
+  start: ({ state: { sockets } }) => sockets.goOn(),
+  dispose({ guards, sockets }) {
+    guards.close();
+    sockets.close();
   },
 
   routes: {
@@ -46,15 +80,15 @@ export default defineModule({
     },
     "/store": {
       description: "POST: writes to several documents, all of them or none",
-      fetch: (request, context) => serveStore(request, context, context.state.settings),
+      fetch: (request, context) => serveStore(request, context, context.state),
     },
     "/store/:collection": {
-      description: "the documents of a collection: ?prefix=, ?after=, ?limit=, ?reverse, ?index=",
-      fetch: (request, context) => serveCollection(request, context, context.state.settings),
+      description: "documents: ?prefix=, ?after=, ?limit=, ?reverse, ?index=; changes: ?watch, or a WebSocket",
+      websocket: watching,
     },
     "/store/:collection/:key": {
       description: "a document: GET, PUT, PATCH, POST ?increment= or DELETE, with ETag, If-Match and ?ttl=",
-      fetch: (request, context) => serveDocument(request, context, context.state.settings),
+      websocket: watching,
     },
   },
 });

@@ -49,3 +49,13 @@ export function refusalOf(error: unknown): Refusal {
   if (status === undefined) return new Refusal(500, error.code, "the store has failed; the server's log says why");
   return new Refusal(status, error.code, HIDDEN[error.code] ?? error.message);
 }
+
+/** Whether a watch has missed changes. */
+export function isGone(error: unknown): boolean {
+  return error instanceof StoreError && error.code === "GONE";
+}
+
+/** `{"error":{"code":"FORBIDDEN","message":"..."}}`. */
+export function errorJson({ code, message }: Pick<Refusal, "code" | "message">): string {
+  return JSON.stringify({ error: { code, message } });
+}

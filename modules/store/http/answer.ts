@@ -1,6 +1,6 @@
 /** Answers over HTTP: documents as the store has them, and errors as `{ "error": { "code", "message" } }`. */
 import type { StoreDocument } from "hrmr";
-import { type Refusal, refusalOf } from "../refusal";
+import { errorJson, type Refusal, refusalOf } from "../refusal";
 
 const JSON_TYPE = "application/json;charset=utf-8";
 
@@ -17,12 +17,9 @@ export const NOT_KEPT = { "Cache-Control": "no-store" };
 
 /** @throws every error that is neither a Refusal nor a StoreError: a fault of this module */
 export function errorResponse(error: unknown): Response {
-  const { status, code, message, headers } = refusalOf(error);
-  return jsonResponse(
-    JSON.stringify({ error: { code, message } }),
-    { ...NOT_KEPT, ...headers, ...fieldsFor(status) },
-    status,
-  );
+  const refusal = refusalOf(error);
+  const { status, headers } = refusal;
+  return jsonResponse(errorJson(refusal), { ...NOT_KEPT, ...headers, ...fieldsFor(status) }, status);
 }
 
 function fieldsFor(status: Refusal["status"]): Record<string, string> | null {

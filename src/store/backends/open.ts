@@ -4,7 +4,6 @@ import { StoreError } from "../../module/store/error";
 import type { Backend, BackendOptions } from "../backend";
 import { JsonBackend } from "./json/backend";
 import { SqlBackend } from "./sql/backend";
-import { MYSQL } from "./sql/mysql";
 import { POSTGRES } from "./sql/postgres";
 import { SqliteBackend } from "./sqlite/sqlite";
 
@@ -18,8 +17,6 @@ export function openBackend(url: string, options: BackendOptions): Backend {
       return new JsonBackend(database.path, options);
     case "postgres":
       return new SqlBackend(database.url, POSTGRES, options);
-    case "mysql":
-      return new SqlBackend(database.url, MYSQL, options);
     case undefined:
       throw new StoreError("UNAVAILABLE", "the URL of the store is none that hrmr knows");
   }
