@@ -185,14 +185,18 @@ export function listenersIn(output: string): string[] {
 
 /**
  * Settings of Bun's allocator that spare a start most of its page faults, and so about a third of its CPU time: huge
- * pages, and no memory is given back. The programs of most tests end soon.
+ * pages, and no memory is given back. The programs of most tests end soon. package.json gives them to the processes that
+ * run the tests, too.
  */
 const QUICK_MEMORY = { MIMALLOC_ALLOW_THP: "1", MIMALLOC_PURGE_DELAY: "-1" };
 
-/** The environment of the program under test: that of the test run without its HRMR_*, NODE_ENV and CI, and `added`. */
+/**
+ * The environment of the program under test: that of the test run without its HRMR_*, MIMALLOC_*, NODE_ENV and CI, and
+ * `added`.
+ */
 export function childEnvironment(added: Record<string, string> = {}, isMemoryMeasured = false): Record<string, string> {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !name.startsWith("HRMR_") && name !== "NODE_ENV" && name !== "CI",
+    ([name]) => !/^(?:HRMR_|MIMALLOC_)/.test(name) && name !== "NODE_ENV" && name !== "CI",
   );
   return {
     ...(Object.fromEntries(kept) as Record<string, string>),
