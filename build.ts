@@ -20,6 +20,7 @@ const ENTRIES = [
   "src/host/inside/worker.ts",
   "src/host/watchdog/watchdog-worker.ts",
   "src/module/probe/probe-worker.ts",
+  "src/store/backends/sqlite/readers/reader-worker.ts",
 ];
 
 const { values } = parseArgs({ options: { target: { type: "string" }, outfile: { type: "string" } } });

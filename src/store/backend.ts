@@ -59,6 +59,14 @@ export interface Batch {
   rollback(): void;
 }
 
+/** Reads in threads of their own. They see what is committed. All reject with StoreError, BUSY among others. */
+export interface ReadsApart {
+  list(collection: string, range: KeyRange): Promise<Page>;
+  find(collection: string, range: IndexRange): Promise<Page>;
+  /** @returns null: it does not look like one that only reads. READ_ONLY: it does not, and nothing was done */
+  sql(statement: SqlStatement): Promise<readonly Record<string, unknown>[]> | null;
+}
+
 /**
  * All methods throw, or reject with, StoreError: UNAVAILABLE, FULL, READ_ONLY, BUSY, UNKNOWN, FAILED. Documents whose time
  * is over are never returned. A backend of the same thread answers at once.
@@ -85,6 +93,8 @@ export interface Backend {
    * answer at once.
    */
   begin?(): Batch;
+  /** For reads that would take the thread for long. Only "sqlite" has it. */
+  readonly apart?: ReadsApart;
   /**
    * Tells `onForeignChanges` of all that others have written by now. Called when a watch begins, and often while there
    * are watches, unless `isTold`. A backend that nobody else writes has none.

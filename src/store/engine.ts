@@ -47,6 +47,8 @@ const MAX_DEPTH = 200;
 /** How often a database is asked for writes of other processes while something watches. In milliseconds. */
 const LOOK_MS = 100;
 
+/** Pages of more documents are read in a thread, where there is one. */
+const LONG_PAGE = 200;
 /** How often it is looked whether a document's time is over. In milliseconds. */
 const UPKEEP_MS = 1000;
 /** How long it rests when the database could not be used. In milliseconds. */
@@ -106,13 +108,21 @@ export class StoreEngine implements StorePort {
   }
 
   list(collection: string, range: KeyRange): Awaitable<Page> {
-    return this.#with(({ writer, backend }) => writer.read(() => backend.list(collection, range)));
+    return this.#with(({ writer, backend }) => {
+      const { apart } = backend;
+      if (apart !== undefined && range.limit > LONG_PAGE) return writer.between(() => apart.list(collection, range));
+      return writer.read(() => backend.list(collection, range));
+    });
   }
 
   find(collection: string, range: IndexRange): Awaitable<Page> {
     this.#declared.mustHave(collection, range.index);
     return this.#with(({ writer, backend, indexes }) => {
-      const find = (): Awaitable<Page> => writer.read(() => backend.find(collection, range));
+      const { apart } = backend;
+      const find =
+        apart !== undefined && range.limit > LONG_PAGE
+          ? (): Awaitable<Page> => writer.between(() => apart.find(collection, range))
+          : (): Awaitable<Page> => writer.read(() => backend.find(collection, range));
       const built = indexes.build(collection, range.index);
       return built instanceof Promise ? built.then(find) : find();
     });
@@ -127,8 +137,16 @@ export class StoreEngine implements StorePort {
   }
 
   sql(statement: SqlStatement): Awaitable<readonly Record<string, unknown>[]> {
-    // A statement may write, and must not become part of a batch that may be rolled back.
-    return this.#with(({ writer, backend }) => writer.between(() => backend.sql(statement)));
+    return this.#with(async ({ writer, backend }) => {
+      try {
+        const rows = await writer.between(() => backend.apart?.sql(statement) ?? null);
+        if (rows !== null) return rows;
+      } catch (error) {
+        if (storeError(error).code !== "READ_ONLY") throw error;
+      }
+      // A statement may write, and must not become part of a batch that may be rolled back.
+      return await writer.between(() => backend.sql(statement));
+    });
   }
 
   watch(version: StoreVersion, wish: WatchWish, sink: WatchSink): () => void {

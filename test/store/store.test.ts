@@ -237,6 +237,42 @@ describe("a watch", () => {
   });
 });
 
+describe("long reads", () => {
+  test("let others go on meanwhile", () =>
+    withServer(async (hub) => {
+      const code = `
+        const order = [];
+        const slow = store.sql\`WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 3000000)
+          SELECT count(*) AS n FROM c\`.then(([{ n }]) => order.push(n));
+        await store.collection("long").set("a", 1);
+        order.push((await store.collection("long").get("a")).value);
+        await slow;
+        return order;`;
+      expect(await valueOf(hub, code)).toEqual([1, 3000000]);
+    }));
+
+  test("see all writes before them, also those that are not answered yet", () =>
+    withServer(async (hub) => {
+      const code = `
+        const c = store.collection("long-pages");
+        const set = c.batch(Array.from({ length: 300 }, (_, n) => ({ set: "k" + n, value: n })));
+        const page = await c.list({ limit: 1000 });
+        c.delete("k0");
+        const rows = await store.sql\`SELECT count(*) AS n FROM documents d JOIN collections c ON c.id = d.collection WHERE c.name = ${"$"}{"long-pages"}\`;
+        return [page.length, page[0].key, rows[0].n];`;
+      expect(await valueOf(hub, code)).toEqual([300, "k0", 299]);
+    }));
+
+  test("a statement that begins like a read may write", () =>
+    withServer(async (hub) => {
+      const code = `
+        await store.sql\`CREATE TABLE IF NOT EXISTS own (n INTEGER)\`;
+        await store.sql\`WITH a(n) AS (SELECT 7) INSERT INTO own SELECT n FROM a\`;
+        return await store.sql\`SELECT n FROM own\`;`;
+      expect(await valueOf(hub, code)).toEqual([{ n: 7 }]);
+    }));
+});
+
 test("writes of two processes are all there, once", () =>
   withHub(FILES, ["--processes", "2"], async (hub) => {
     const add = `for (let i = 0; i < 50; i++) await store.collection("n").increment("k"); return process.pid;`;

@@ -8,7 +8,8 @@ const MAX_PAGE_LETTERS = 4 * 1024 * 1024;
 /** The columns of a document `d`. */
 export const DOCUMENT = "d.text AS text, d.version AS version, d.expires AS expiresAt";
 
-interface PageQuery {
+/** A query for entries. */
+export interface PageQuery {
   readonly sql: string;
   readonly values: readonly (number | string)[];
 }

@@ -3,6 +3,7 @@ import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 import { statSync } from "node:fs";
 import { StoreError } from "../../../module/store/error";
 import type {
+  Awaitable,
   Check,
   Commit,
   IndexRange,
@@ -15,22 +16,20 @@ import type {
 } from "../../../module/store/port";
 import { asHost } from "../../../system/leave-graph";
 import type { StoreSize } from "../../../observe/snapshot";
-import type { Backend, BackendOptions, Batch, Committed } from "../../backend";
+import type { Backend, BackendOptions, Batch, Committed, ReadsApart } from "../../backend";
 import { databaseError } from "../../database-error";
-import { entriesOf, type DocumentWrite, type Found, planCommit } from "../../plan";
+import { type DocumentWrite, type Found, planCommit } from "../../plan";
 import { RecentChanges } from "../../recent";
 import { pushChange, readChanges } from "../change-rows";
 import { checkFile } from "./check";
 import { DocumentCache } from "./document-cache";
-import { DOCUMENT, entriesOfPage, findQuery, listQuery } from "./pages";
+import { addEntry, buildStep, dropStep } from "./index-steps";
+import { DOCUMENT, entriesOfPage, findQuery, listQuery, type PageQuery } from "./pages";
+import { looksLikeRead, Readers } from "./readers/readers";
 import { copyInto, openFile } from "./schema";
 
 /** The log of changes is trimmed once in so many batches. */
 const TRIM_EVERY = 64;
-/** Documents whose entries are made in one step of building an index. */
-const INDEX_STEP = 1000;
-/** Entries that are removed in one step of dropping an index. */
-const DROP_STEP = 10_000;
 
 export class SqliteBackend implements Backend, Found {
   readonly kind = "sqlite";
@@ -46,6 +45,7 @@ export class SqliteBackend implements Backend, Found {
   /** How many documents the batch has added to collections, by id. Their rows get it at its end. */
   readonly #grown = new Map<number, number>();
   #open: Database | null = null;
+  #readers: Readers | null = null;
   #batch: SqliteBatch | null = null;
   #dataVersion = 0;
   #batches = 0;
@@ -115,24 +115,46 @@ export class SqliteBackend implements Backend, Found {
   }
 
   list(collection: string, range: KeyRange): Page {
-    return this.#page(() => {
+    return this.#page(this.#listQuery(collection, range));
+  }
+
+  find(collection: string, range: IndexRange): Page {
+    return this.#page(this.#findQuery(collection, range));
+  }
+
+  get apart(): ReadsApart {
+    const page = async (query: PageQuery | null): Promise<Page> =>
+      query === null ? { entries: [], at: this.lastVersion } : await this.#readersNow().page(query);
+    return {
+      list: (collection, range) => page(this.#listQuery(collection, range)),
+      find: (collection, range) => page(this.#findQuery(collection, range)),
+      sql: (statement) => (looksLikeRead(statement) ? this.#readersNow().sql(statement) : null),
+    };
+  }
+
+  #readersNow(): Readers {
+    return (this.#readers ??= new Readers(this.path));
+  }
+
+  /** @returns null: there is no such collection */
+  #listQuery(collection: string, range: KeyRange): PageQuery | null {
+    return this.#try(() => {
+      this.#refresh();
       const id = this.#collectionId(collection);
       return id === null ? null : listQuery(id, range, this.now);
     });
   }
 
-  find(collection: string, range: IndexRange): Page {
-    return this.#page(() => {
+  #findQuery(collection: string, range: IndexRange): PageQuery | null {
+    return this.#try(() => {
+      this.#refresh();
       const [id, index] = [this.#collectionId(collection), this.#indexId(collection, range.index)];
       return id === null || index === null ? null : findQuery({ collection: id, index }, range, this.now);
     });
   }
 
-  /** @param ask null: there is no such collection */
-  #page(ask: () => ReturnType<typeof listQuery> | null): Page {
+  #page(query: PageQuery | null): Page {
     return this.#try(() => {
-      this.#refresh();
-      const query = ask();
       const rows = query === null ? [] : this.statement(query.sql).iterate(...query.values);
       return { entries: entriesOfPage(rows as Iterable<StoredEntry>), at: this.lastVersion };
     });
@@ -293,7 +315,7 @@ export class SqliteBackend implements Backend, Found {
         value,
         key,
       );
-    for (const { index, value } of added) this.#addEntry(this.#makeIndex(collection, index), value, key);
+    for (const { index, value } of added) addEntry(this.#prepare, this.#makeIndex(collection, index), { value, key });
   }
 
   #writeCounts(): void {
@@ -301,10 +323,6 @@ export class SqliteBackend implements Backend, Found {
     for (const [id, more] of this.#grown)
       if (more !== 0) this.statement("UPDATE collections SET documents = documents + ? WHERE id = ?").run(more, id);
     this.#grown.clear();
-  }
-
-  #addEntry(index: number, value: string, key: string): void {
-    this.statement('INSERT OR IGNORE INTO entries ("index", value, key) VALUES (?, ?, ?)').run(index, value, key);
   }
 
   // ---- collections and indexes ----
@@ -358,49 +376,17 @@ export class SqliteBackend implements Backend, Found {
 
   buildIndex(collection: string, index: string): boolean {
     return this.#within(() => {
-      const at = this.#makeIndex(collection, index);
-      const { built, complete } = this.#row<{ built: string | null; complete: number }>(
-        "SELECT built, complete FROM indexes WHERE id = ?",
-        undefined,
-        at,
-      );
-      if (complete === 1) return true;
-      const rows = this.statement(
-        "SELECT key, text FROM documents WHERE collection = ? AND key > ? ORDER BY key LIMIT ?",
-      ).all(this.#collectionId(collection), built ?? "", INDEX_STEP) as { key: string; text: string }[];
-      // The key "" is before all others.
-      const first = built === null ? this.read(collection, "") : null;
-      const documents = first === null ? rows : [{ key: "", text: first.text }, ...rows];
-      for (const { key, text } of documents)
-        for (const { value } of entriesOf({ text, version: 0, expiresAt: null }, [index]))
-          this.#addEntry(at, value, key);
-      const isComplete = rows.length < INDEX_STEP;
-      this.statement("UPDATE indexes SET built = ?, complete = ? WHERE id = ?").run(
-        rows.at(-1)?.key ?? built ?? "",
-        isComplete ? 1 : 0,
-        at,
-      );
-      return isComplete;
+      const id = this.#makeIndex(collection, index);
+      return buildStep(this.#prepare, { id, collection: this.#collectionId(collection), name: index });
     });
   }
 
   dropIndex(collection: string, index: string): boolean {
     return this.#within(() => {
-      const at = this.#indexId(collection, index);
-      if (at === null) return true;
-      const next = this.statement(
-        'SELECT value, key FROM entries WHERE "index" = ? ORDER BY value, key LIMIT 1 OFFSET ?',
-      ).get(at, DROP_STEP) as { value: string; key: string } | null;
-      if (next !== null) {
-        this.statement('DELETE FROM entries WHERE "index" = ? AND (value, key) < (?, ?)').run(at, next.value, next.key);
-        // It is declared again before it is gone: its entries are made anew.
-        this.statement("UPDATE indexes SET complete = 0, built = NULL WHERE id = ?").run(at);
-        return false;
-      }
-      this.statement('DELETE FROM entries WHERE "index" = ?').run(at);
-      this.statement("DELETE FROM indexes WHERE id = ?").run(at);
-      this.#indexes.delete(collection);
-      return true;
+      const id = this.#indexId(collection, index);
+      const isGone = id === null || dropStep(this.#prepare, id);
+      if (isGone) this.#indexes.delete(collection);
+      return isGone;
     });
   }
 
@@ -466,6 +452,8 @@ export class SqliteBackend implements Backend, Found {
     return this.#open;
   }
 
+  readonly #prepare = (sql: string): Statement => this.statement(sql);
+
   /** Prepared once. */
   statement(sql: string): Statement {
     const known = this.#statements.get(sql);
@@ -505,11 +493,15 @@ export class SqliteBackend implements Backend, Found {
     this.#try(() => copyInto(this.#database, path));
   }
 
-  close(): void {
+  close(): Awaitable<void> {
     const db = this.#open;
+    const readers = this.#readers;
     this.#open = null;
+    this.#readers = null;
     for (const statement of this.#statements.values()) statement.finalize();
     this.#statements.clear();
+    // The last handle puts the file in order.
+    if (readers !== null) return readers.close().then(() => db?.close());
     db?.close();
   }
 }
