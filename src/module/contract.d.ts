@@ -924,6 +924,8 @@ export interface TransactionCollection<T> extends CollectionReader<T> {
 export interface Collection<T> extends TransactionCollection<T> {
   /** All of these or none. @returns a version for each; 0 where there was nothing to delete */
   batch(writes: readonly BatchWrite<T>[]): Promise<number[]>;
+  /** How many documents it has. Those whose time is over count until they are swept. It costs little. */
+  count(): Promise<number>;
   /**
    * Changes of documents from now on, or from behind a version. It ends when another version of the module serves, or by
    * `return` (`break` in a `for await`). It fails with StoreError GONE if changes behind `after` are not kept any more, or

@@ -128,6 +128,13 @@ export class StoreEngine implements StorePort {
     });
   }
 
+  count(collection: string): Awaitable<number> {
+    return this.#with(async ({ writer, backend }) => {
+      const all = await writer.between(() => backend.collections());
+      return all.find(({ name }) => name === collection)?.documents ?? 0;
+    });
+  }
+
   commit(commit: Commit): Awaitable<CommitResult> {
     return this.#with(({ writer }) => writer.commit(commit));
   }

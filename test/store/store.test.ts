@@ -52,15 +52,19 @@ describe("a collection", () => {
         const made = await c.patch("new", { only: true });
         const n = [await c.increment("n"), await c.increment("n", 4), await c.increment("x", 2, { field: "b.d" })];
         const many = (await c.getMany(["x", "gone", "n"])).map((d) => d && d.value);
-        const deleted = [await c.delete("x"), await c.delete("x")];
-        return [same, patched.value, made.value, n, many, deleted, await c.get("x")];`;
+        const counted = [await c.count(), await store.collection("none").count()];
+        c.delete("x");
+        const [second, left] = await Promise.all([c.delete("x"), c.count()]);
+        return [same, patched.value, made.value, n, many, counted, second, left, await c.get("x")];`;
       expect(await valueOf(hub, code)).toEqual([
         true,
         { b: { d: 3 } },
         { only: true },
         [1, 5, 5],
         [{ b: { d: 5 } }, null, 5],
-        [true, false],
+        [3, 0],
+        false,
+        2,
         null,
       ]);
     }));
@@ -354,9 +358,9 @@ describe("in a pool thread and in a module's process", () => {
         const refused = await c.set("k", 1, { ifVersion: 1e6 }).catch((error) => [error instanceof StoreError, error.code]);
         const first = (await watch.next()).value;
         return [got.version === set, got.expiresAt > Date.now(), (await c.get("k")).value, new Set(counted).size,
-          (await c.list({ prefix: "k" })).map(({ key }) => key), refused, [first.kind, first.key], await store.sql\`SELECT 1 AS one\`];`;
+          (await c.list({ prefix: "k" })).map(({ key }) => key), refused, [first.kind, first.key], await store.sql\`SELECT 1 AS one\`, await c.count()];`;
       expect(await runIn(run, hub, code)).toEqual({
-        value: [true, true, { a: 1, b: 2 }, 8, ["k"], [true, "CONFLICT"], ["set", "k"], [{ one: 1 }]],
+        value: [true, true, { a: 1, b: 2 }, 8, ["k"], [true, "CONFLICT"], ["set", "k"], [{ one: 1 }], 2],
       });
       expect(await valueOf(hub, `return (await store.collection("${run}").get("n")).value`)).toBe(8);
     }),

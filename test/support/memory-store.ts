@@ -49,6 +49,10 @@ export class MemoryStore implements StorePort {
     });
   }
 
+  count(collection: string): Awaitable<number> {
+    return this.#read(() => [...this.documents.keys()].filter((id) => id.startsWith(`${collection}/`)).length);
+  }
+
   find(_: string, { index }: IndexRange): Awaitable<Page> {
     throw new StoreError("INDEX_MISSING", `there is no index ${index}`);
   }

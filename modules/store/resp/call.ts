@@ -1,5 +1,5 @@
 /** One command that runs: what its handler gets, and helpers that all handlers share. */
-import type { StoreDocument, TransactionCollection } from "hrmr";
+import type { Collection, StoreDocument, TransactionCollection } from "hrmr";
 import { fail, NOT_FLOAT, NOT_INTEGER, SYNTAX, WRONG_TYPE } from "./errors";
 import { readDouble, readInteger } from "./numbers";
 import type { Command } from "./reader";
@@ -19,7 +19,8 @@ import {
 } from "./values";
 import type { Writer } from "./writer";
 
-export type Documents = TransactionCollection<unknown>;
+/** Only outside of a transaction they can be counted. */
+export type Documents = TransactionCollection<unknown> & Partial<Pick<Collection<unknown>, "count">>;
 
 export interface Call {
   readonly args: Command;

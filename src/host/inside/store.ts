@@ -73,6 +73,10 @@ export class HostedStore implements StorePort {
     return this.#ask(ASK.find, ask, readPage);
   }
 
+  count(collection: string): Promise<number> {
+    return this.#ask(ASK.count, [collection], (reader) => reader.number());
+  }
+
   commit(commit: Commit): Promise<CommitResult> {
     const ask: Flat = [];
     pushCommit(ask, commit);

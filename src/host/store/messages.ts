@@ -21,6 +21,8 @@ export const ASK = {
   leave: 6,
   /** The number says how many letters (`lettersOf`) the place has received. */
   taken: 7,
+  /** A collection. */
+  count: 8,
 } as const;
 
 /** Server to place. */

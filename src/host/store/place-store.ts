@@ -142,6 +142,7 @@ export class PlaceStore {
       const range = readKeyRange(reader);
       return () => then(store.list(collection, range), (page) => (flat) => pushPage(flat, page));
     }
+    if (kind === ASK.count) return () => then(store.count(collection), (count) => (flat) => void flat.push(count));
     if (kind !== ASK.find) throw new TypeError("a message of the store has an unknown kind");
     const range = readIndexRange(reader);
     return () => then(store.find(collection, range), (page) => (flat) => pushPage(flat, page));

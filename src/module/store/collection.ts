@@ -53,6 +53,10 @@ export class StoreCollection<T> implements Collection<T> {
     return entries.map((entry) => entryOf<T>(entry, this.#form));
   }
 
+  async count(): Promise<number> {
+    return await this.#port.count(this.name);
+  }
+
   async set(key: string, value: T, options?: SetOptions): Promise<number> {
     return (await this.#one(setOf(this.name, { set: key, value, ...options }, this.#form))).version;
   }

@@ -6,6 +6,7 @@ export const NO_STORE: StorePort = {
   get: refuse,
   list: refuse,
   find: refuse,
+  count: refuse,
   commit: refuse,
   sql: refuse,
   watch(_version, _wish, sink) {

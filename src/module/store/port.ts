@@ -193,6 +193,8 @@ export interface StorePort {
   get(collection: string, keys: readonly string[]): Awaitable<readonly (StoredDocument | null)[]>;
   list(collection: string, range: KeyRange): Awaitable<Page>;
   find(collection: string, range: IndexRange): Awaitable<Page>;
+  /** The number of documents, also of those whose time is over and that are not swept yet. */
+  count(collection: string): Awaitable<number>;
   /** Answers when the commit is durable. A refused commit is a result, not an error. */
   commit(commit: Commit): Awaitable<CommitResult>;
   /** In the engine's own thread, on a database that answers at once. @returns null: on another one */

@@ -40,6 +40,12 @@ describe("a client of Redis", () => {
       expect(await cli(hub, [], "SELECT scores\nHGET ann wins\nHGET ann tags\n")).toBe('OK\n3\n["a"]');
     }));
 
+  test("counts the documents of its collection, also within MULTI", () =>
+    onHub(async (hub) => {
+      const lines = "SELECT sized\nMSET a 1 b 2 c 3\nDEL a\nDBSIZE\nMULTI\nSET d 4\nDBSIZE\nEXEC\n";
+      expect(await cli(hub, [], lines)).toBe("OK\nOK\n1\n2\nOK\nQUEUED\nQUEUED\nOK\n3");
+    }));
+
   test("gets its own kind of reply in RESP3", () =>
     onHub(async (hub) => {
       await cli(hub, ["HSET", "three", "f", "1"]);

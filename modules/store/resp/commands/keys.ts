@@ -67,9 +67,12 @@ async function keys(call: Call): Promise<void> {
 }
 
 async function size(call: Call): Promise<void> {
-  let documents = 0;
-  for await (const page of pages(call, "")) documents += page.length;
-  call.out.integer(documents);
+  const { documents, out } = call;
+  // Within a transaction the store does not count.
+  if (documents.count !== undefined) return out.integer(await documents.count());
+  let count = 0;
+  for await (const page of pages(call, "")) count += page.length;
+  out.integer(count);
 }
 
 async function scan(call: Call): Promise<void> {
