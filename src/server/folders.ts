@@ -17,7 +17,7 @@ import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import { workingFolder } from "../config/working-folder";
 import { SHIPPED_FOLDER } from "../module/build/prebuilt";
-import { syncFolder } from "../system/durable";
+import { syncFolder } from "../system/files/durable";
 import { closeToOthers, isMine, isOpenToOthers, makePrivateFolder, PRIVATE_FOLDER } from "../system/private-files";
 
 /** A file in the state folder that explains the folder. */

@@ -224,6 +224,7 @@ class HrmrServer implements RunningServer {
     this.#store = new StoreEngine({
       settings: () => options.store,
       dataDir: folders.dataDir,
+      stateDir: folders.stateDir,
       log,
       background: this.#background,
     });

@@ -37,6 +37,8 @@ export interface BackendOptions {
    * them, and are in the log.
    */
   readonly onForeignChanges: (changes: readonly StoredChange[]) => void;
+  /** Some of them are not kept any more. Default: nobody needs to know. */
+  readonly onChangesLost?: () => void;
 }
 
 /** Of one commit in a batch. */
@@ -115,8 +117,8 @@ export interface Backend {
   /** Removes an index that no module declares any more, a part at a time. @returns whether it is gone */
   dropIndex(collection: string, index: string): Awaitable<boolean>;
   collections(): Awaitable<readonly { readonly name: string; readonly documents: number }[]>;
-  /** Cheap, and at once: it is asked for with each status. Default: not known. */
-  size?(): StoreSize;
+  /** Cheap, and at once: it is asked for with each status. null, and by default: not known. */
+  size?(): StoreSize | null;
   /** @throws StoreError UNSUPPORTED */
   sql(statement: SqlStatement): Awaitable<readonly Record<string, unknown>[]>;
   /** The indexes that it has, complete or not. Default: none is kept. */

@@ -34,9 +34,10 @@ import { Feed } from "./feed";
 import { StoreFigures } from "./figures";
 import { DeclaredIndexes, IndexBuilder } from "./indexes";
 import { QueueWriter } from "./queue-writer";
-import { TurnWriter } from "./turn-writer";
+import { SharedBackend } from "./shared/shared-backend";
+import { type SyncBackend, TurnWriter } from "./turn-writer";
 import { Upkeep } from "./upkeep";
-import { type CommitFigures, storeError, type Writer } from "./writer";
+import { type CommitFigures, storeError, type Writer, type WriterOwner } from "./writer";
 
 /** A database that could not be opened is tried again by the first use after so long. In milliseconds. */
 const RETRY_MS = 500;
@@ -58,6 +59,8 @@ interface EngineOptions {
   /** The settings now. */
   readonly settings: () => Readonly<StoreOptions>;
   readonly dataDir: string;
+  /** Where the processes of the server meet. null: there is one. */
+  readonly stateDir: string | null;
   readonly log: Log;
   /** Of all processes of the server one keeps the store up. */
   readonly background: Background;
@@ -268,7 +271,7 @@ export class StoreEngine implements StorePort {
   #openedByOthers(): OpenStore | null {
     const file = parseStoreUrl(this.#url());
     if (this.#opening !== null || this.#isClosed || this.#failure !== null) return null;
-    if (file?.kind !== "sqlite" || !existsSync(file.path)) return null;
+    if (file === null || !("path" in file) || !existsSync(file.path)) return null;
     const open = this.#store();
     return open instanceof Promise ? null : open;
   }
@@ -338,15 +341,17 @@ export class StoreEngine implements StorePort {
   #openNow(url: string, triedMs = 0): Awaitable<OpenStore> {
     const { durability, maxValueBytes, keptChanges } = this.#options.settings();
     try {
-      const backend = openBackend(url, {
+      const options = {
         limits: { maxValueBytes, maxDepth: MAX_DEPTH },
         durability,
         now: this.#clock.now,
         raiseClock: this.#clock.raise,
         keptChanges,
-        indexesOf: (collection) => this.#declared.of(collection),
-        onForeignChanges: (changes) => this.#open?.feed.publish(changes),
-      });
+        indexesOf: (collection: string) => this.#declared.of(collection),
+        onForeignChanges: (changes: Parameters<Feed["publish"]>[0]) => this.#open?.feed.publish(changes),
+        onChangesLost: () => this.#open?.feed.close("GONE", CHANGES_LOST),
+      };
+      const backend = openBackend(url, options, this.#options.stateDir);
       const version = asHost(() => backend.open());
       const made = { url, durability, backend };
       if (!(version instanceof Promise)) return this.#opened(made, version);
@@ -382,11 +387,7 @@ export class StoreEngine implements StorePort {
       failed: (error: StoreError) => this.#broken(error),
       mustFind: (collection: string, index: string) => this.#mustFind(collection, index),
     };
-    const { begin } = backend;
-    const writer =
-      begin === undefined
-        ? new QueueWriter(backend, owner)
-        : new TurnWriter(backend as ConstructorParameters<typeof TurnWriter>[0], owner);
+    const writer = writerOf(backend, owner);
     const open = { ...made, writer, feed, indexes: new IndexBuilder(backend, writer) };
     this.#open = open;
     this.#opening = null;
@@ -418,6 +419,14 @@ export class StoreEngine implements StorePort {
   #log(error: StoreError): void {
     this.#failures.failed(error);
   }
+}
+
+const CHANGES_LOST =
+  "the process that had the store has ended, and changes are lost. Read the documents again, then watch";
+
+function writerOf(backend: Backend, owner: WriterOwner): Writer {
+  if (backend instanceof SharedBackend) return backend.writer(owner);
+  return backend.begin === undefined ? new QueueWriter(backend, owner) : new TurnWriter(backend as SyncBackend, owner);
 }
 
 function closedError(): StoreError {

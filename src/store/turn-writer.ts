@@ -20,7 +20,7 @@ import type { Backend, Batch } from "./backend";
 import { storeError, type Writer, type WriterOwner } from "./writer";
 
 /** A backend whose methods answer at once. */
-type SyncBackend = Backend & Required<Pick<Backend, "begin">>;
+export type SyncBackend = Backend & Required<Pick<Backend, "begin">>;
 
 interface Answer {
   /** The COMMIT is durable. */

@@ -3,7 +3,7 @@ import { cpSync, existsSync, readdirSync, renameSync, rmdirSync, rmSync } from "
 import { join } from "node:path";
 import { UserError } from "../config/user-error";
 import type { Folders } from "../server/folders";
-import { syncFolder, syncTree } from "../system/durable";
+import { syncFolder, syncTree } from "../system/files/durable";
 import { makePrivateFolder } from "../system/private-files";
 
 /** The result. Names of modules. */

@@ -399,13 +399,13 @@ describe("a store in a file of JSON", () => {
       );
     }));
 
-  test("is for one process: another one says so", () =>
+  test("is for one server: another one says so", () =>
     withHub(JSON_FILES, [], async (hub) => {
       await valueOf(hub, `await store.collection("a").set("k", 1)`);
       const settings = JSON.stringify({ store: { url: `json://${join(hub.dir, "data/hub.json")}` } });
       await withHub({ ...FILES, "hrmr.json": settings }, [], async (other) => {
         const outcome = await runOnStore(other, `return await store.collection("a").get("k")`);
-        expect([outcome.code, outcome.message]).toEqual(["UNAVAILABLE", expect.stringContaining("`processes` to 1")]);
+        expect([outcome.code, outcome.message]).toEqual(["UNAVAILABLE", expect.stringContaining("for one server")]);
       });
       expect(await valueOf(hub, `return (await store.collection("a").get("k")).value`)).toBe(1);
     }));

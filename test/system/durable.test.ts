@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { replaceFile } from "../../src/system/durable";
+import { replaceFile } from "../../src/system/files/durable";
 import { type Hub, moduleSource, withHub } from "../support/hub";
 import { program, runProgram } from "../support/program";
 import { canTrace, traceFiles } from "../support/strace";

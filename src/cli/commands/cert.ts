@@ -9,7 +9,7 @@ import { defineCommand } from "citty";
 import { quoteForShell } from "../screen/terminal";
 import { isServerName } from "../../config/listen";
 import { UserError } from "../../config/user-error";
-import { createFile } from "../../system/durable";
+import { createFile } from "../../system/files/durable";
 import { badValue, type Flags, repeated, valueFlag } from "../flags";
 import { issueCertificate } from "../certificate/x509";
 

@@ -5,7 +5,7 @@ import { accessSync, constants, existsSync, readFileSync, statSync } from "node:
 import { join, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { UserError } from "../../config/user-error";
-import { replaceFile } from "../../system/durable";
+import { replaceFile } from "../../system/files/durable";
 import { selfCommand } from "../../system/self";
 import { badValue, type Flags, switchFlag, usageError, valueFlag } from "../flags";
 import { NOTIFY_RELOAD_VERSION, serviceUnit, socketUnit, type UnitSettings } from "./service-unit";

@@ -1,7 +1,7 @@
 /** The tokens' file on disk: read whole, and replaced whole. */
 import { chownSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { replaceFile } from "../../system/durable";
+import { replaceFile } from "../../system/files/durable";
 import { makePrivateFolder, PRIVATE_FILE, readSecretFile, SecretFileError } from "../../system/private-files";
 import { formatTokens, parseTokens, type TokenRecord, tokensError } from "./tokens";
 

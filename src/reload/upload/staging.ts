@@ -17,7 +17,7 @@ import {
 import { chown, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UserError } from "../../config/user-error";
-import { syncFolder, syncFolderLater } from "../../system/durable";
+import { syncFolder, syncFolderLater } from "../../system/files/durable";
 import { makePrivateFolder } from "../../system/private-files";
 import { leadsTo } from "../../module/build/links";
 import { findEntries, type FolderEntry } from "./entries";

@@ -4,7 +4,7 @@
 import { copyFileSync, existsSync, linkSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { open, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { syncFolderLater } from "../../system/durable";
+import { syncFolderLater } from "../../system/files/durable";
 import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
 import { isBundleWhole } from "../../module/build/build";
 import { fromJson, toJson } from "./json";

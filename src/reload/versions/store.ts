@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { syncFolderLater } from "../../system/durable";
+import { syncFolderLater } from "../../system/files/durable";
 import type { ApprovedModule } from "./approved";
 import { Journal, type StoreChange } from "./journal";
 import type { VersionRecord } from "./versions";

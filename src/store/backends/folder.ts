@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import { syncFolder } from "../../system/durable";
+import { syncFolder } from "../../system/files/durable";
 import { makePrivateFolder } from "../../system/private-files";
 
 /** Makes the folder of a database with its parents. Their names are on the disk when this returns. */

@@ -5,20 +5,10 @@
  * file of a killed server is no obstacle. If the C library has no flock (Windows), or is not found, the pid in the file
  * decides; a reused pid can deceive it.
  */
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  ftruncateSync,
-  openSync,
-  readSync,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { UserError } from "../../config/user-error";
 import { PRIVATE_FILE, setFileMode } from "../../system/private-files";
-import { openLibc } from "../../system/libc";
+import { hasFlock, isFileAt, tryFlock } from "../../system/files/flock";
 
 export interface FileLock {
   readonly path: string;
@@ -56,13 +46,9 @@ export type LockKind = "private" | "public";
 const ATTEMPTS = 5;
 const ATTEMPT_PAUSE_MS = 10;
 const PUBLIC_FILE = 0o644;
-const LOCK_SHARED = 1;
-const LOCK_EXCLUSIVE = 2;
-const LOCK_NOT_WAITING = 4;
 /** A lock file has a few lines. */
 const MAX_CONTENT_BYTES = 256;
 
-const libc = openLibc({ flock: { args: ["i32", "i32"], returns: "i32" } });
 /** @returns the content of a lock file: the process id, and its start (ISO 8601), one line each */
 export function lockText(): string {
   return `${pidText()}${new Date().toISOString()}\n`;
@@ -85,7 +71,7 @@ export function lockFile(path: string, text: string = lockText(), kind: LockKind
   for (let attempt = 1; ; attempt++) {
     const fd = openPlain(path);
     // A holder removes its file before it releases the lock: a lock on a removed file is worthless.
-    if (tryLock(fd, LOCK_EXCLUSIVE) && isAt(fd, path)) {
+    if (tryLock(fd, "exclusive") && isFileAt(fd, path)) {
       const held = holdOrClose(fd, path, text);
       // Only now, when it is locked and names this process, may other users open it.
       setFileMode(fd, kind === "private" ? PRIVATE_FILE : PUBLIC_FILE & ~process.umask());
@@ -94,7 +80,7 @@ export function lockFile(path: string, text: string = lockText(), kind: LockKind
     const pid = readPid(fd);
     const endedPid = pid !== null && !isAlive(pid) ? pid : null;
     // Another user has locked the file of a server that has ended. Leave that file to them, and make a new one.
-    if (kind === "public" && endedPid !== null && isAt(fd, path)) unlinkSync(path);
+    if (kind === "public" && endedPid !== null && isFileAt(fd, path)) unlinkSync(path);
     closeSync(fd);
     if (attempt === ATTEMPTS) return { holder: pid === null ? "another process" : `pid ${pid}`, endedPid };
     Bun.sleepSync(ATTEMPT_PAUSE_MS);
@@ -118,9 +104,9 @@ function holdOrClose(fd: number, path: string, text: string): FileLock {
  * @throws Error if `fd` is not that file, or another process has its lock
  */
 export function adoptLock(fd: number, path: string, text: string = lockText()): FileLock {
-  if (!isAt(fd, path)) throw new Error(`Descriptor ${fd} is not ${path}.`);
+  if (!isFileAt(fd, path)) throw new Error(`Descriptor ${fd} is not ${path}.`);
   // It is the same open file, so this succeeds exactly if it holds the lock, or nobody does.
-  if (!tryLock(fd, LOCK_EXCLUSIVE)) throw new Error(`Descriptor ${fd} does not hold the lock of ${path}.`);
+  if (!tryLock(fd, "exclusive")) throw new Error(`Descriptor ${fd} does not hold the lock of ${path}.`);
   return holdFile(fd, path, text);
 }
 
@@ -135,7 +121,7 @@ export function readHolder(path: string): number | null {
     return null;
   }
   try {
-    return !fstatSync(fd).isFile() || tryLock(fd, LOCK_SHARED) ? null : readPid(fd);
+    return !fstatSync(fd).isFile() || tryLock(fd, "shared") ? null : readPid(fd);
   } finally {
     closeSync(fd);
   }
@@ -151,13 +137,13 @@ function holdFile(fd: number, path: string, text: string): FileLock {
   return {
     path,
     fd,
-    isInPlace: () => isAt(fd, path),
+    isInPlace: () => isFileAt(fd, path),
     rewrite,
     release: () => {
       if (!isHeld) return;
       isHeld = false;
       // Never LOCK_UN: it would take the lock from the process that has adopted it too.
-      if (readPid(fd) === process.pid && isAt(fd, path)) unlinkSync(path);
+      if (readPid(fd) === process.pid && isFileAt(fd, path)) unlinkSync(path);
       closeSync(fd);
     },
   };
@@ -210,16 +196,10 @@ export function cannotLock(path: string, cause: NodeJS.ErrnoException): UserErro
 }
 
 /** Whether the file could be locked, without waiting. */
-function tryLock(fd: number, kind: number): boolean {
-  if (libc !== null) return libc.flock(fd, kind | LOCK_NOT_WAITING) === 0;
+function tryLock(fd: number, kind: "shared" | "exclusive"): boolean {
+  if (hasFlock) return tryFlock(fd, kind);
   const pid = readPid(fd);
   return pid === null || pid === process.pid || !isAlive(pid);
-}
-
-function isAt(fd: number, path: string): boolean {
-  const there = statSync(path, { throwIfNoEntry: false });
-  const held = fstatSync(fd);
-  return there !== undefined && there.ino === held.ino && there.dev === held.dev;
 }
 
 function readPid(fd: number): number | null {

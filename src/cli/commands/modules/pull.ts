@@ -5,7 +5,7 @@ import { lstatSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { UserError } from "../../../config/user-error";
-import { replaceFile } from "../../../system/durable";
+import { replaceFile } from "../../../system/files/durable";
 import type { ModuleFiles } from "../../../reload/operations";
 import { checkPath } from "../../../reload/upload/names";
 import { askServer, CONTROL_ARGS } from "../../remote/control-target";

@@ -3,7 +3,7 @@ import { closeSync, constants, copyFileSync, fsyncSync, openSync, renameSync, rm
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../../../config/user-error";
 import { PRIVATE_FILE } from "../../../system/private-files";
-import { syncFolder } from "../../../system/durable";
+import { syncFolder } from "../../../system/files/durable";
 import { fileOf } from "./open-store";
 
 /** @throws UserError CANNOT_WRITE */

@@ -15,26 +15,22 @@ import {
   realpathSync,
   renameSync,
   rmSync,
-  statSync,
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { StoreError } from "../../../module/store/error";
-import { syncFolder } from "../../../system/durable";
-import { openLibc } from "../../../system/libc";
+import { syncFolder } from "../../../system/files/durable";
+import { hasFlock, isFileAt, tryFlock } from "../../../system/files/flock";
 import { databaseError } from "../../database-error";
 import { PRIVATE_FILE } from "../../../system/private-files";
 import { makeFolderOf } from "../folder";
 
-const LOCK_EXCLUSIVE_NOT_WAITING = 2 | 4;
 /** A writer of the file may have replaced it between opening and locking it. */
 const LOCK_ATTEMPTS = 5;
 /** Of one write, when the file is written anew. */
 const PIECE_LETTERS = 1 << 20;
 /** "relaxed": the time until a batch is on the disk. */
 const RELAXED_SYNC_MS = 1000;
-
-const libc = openLibc({ flock: { args: ["i32", "i32"], returns: "i32" } });
 
 export class StoreFile {
   readonly path: string;
@@ -260,14 +256,12 @@ function openLocked(path: string): { fd: number; isReadOnly: boolean } {
   for (let attempt = 1; ; attempt++) {
     const opened = openFile(path);
     const isMine = lock(opened.fd);
-    const there = statSync(path, { throwIfNoEntry: false });
-    const { ino, dev } = fstatSync(opened.fd);
-    if (isMine && there?.ino === ino && there.dev === dev) return opened;
+    if (isMine && isFileAt(opened.fd, path)) return opened;
     closeSync(opened.fd);
     if (!isMine || attempt === LOCK_ATTEMPTS)
       throw new StoreError(
         "UNAVAILABLE",
-        `the store ${path} is open in another process. A JSON store is for one server with one process: stop the other server, set \`processes\` to 1, or use sqlite:// in \`store.url\``,
+        `the store ${path} is open in another process. A JSON store is for one server: stop the other one, or use sqlite:// in \`store.url\``,
       );
   }
 }
@@ -283,7 +277,7 @@ function openFile(path: string): { fd: number; isReadOnly: boolean } {
 
 /** @returns false: another process has the lock. Without the C library nobody locks */
 function lock(fd: number): boolean {
-  return libc === null || libc.flock(fd, LOCK_EXCLUSIVE_NOT_WAITING) === 0;
+  return !hasFlock || tryFlock(fd, "exclusive");
 }
 
 function writeAll(fd: number, bytes: Uint8Array, at: number): void {

@@ -3,7 +3,7 @@ import { closeSync, openSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { StoredEntry } from "../../../module/store/port";
 import { asHost } from "../../../system/leave-graph";
-import { syncFolder } from "../../../system/durable";
+import { syncFolder } from "../../../system/files/durable";
 import { PRIVATE_FILE } from "../../../system/private-files";
 import { openFile } from "./schema";
 

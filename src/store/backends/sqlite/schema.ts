@@ -3,7 +3,7 @@ import { Database } from "bun:sqlite";
 import { closeSync, fsyncSync, openSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { StoreError } from "../../../module/store/error";
-import { syncFolder } from "../../../system/durable";
+import { syncFolder } from "../../../system/files/durable";
 import { PRIVATE_FILE } from "../../../system/private-files";
 import { makeFolderOf } from "../folder";
 
