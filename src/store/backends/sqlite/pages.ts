@@ -1,5 +1,5 @@
 /** Parts of a collection or an index as queries of SQLite. Pure. */
-import { behindPrefix } from "../../../module/store/names";
+import { behindPrefix, compareKeys } from "../../../module/store/names";
 import type { IndexRange, KeyRange, StoredEntry } from "../../../module/store/port";
 
 /** A page also ends behind so many letters of values. */
@@ -16,13 +16,19 @@ export interface PageQuery {
 
 type Rule = readonly [sql: string, ...values: (number | string)[]];
 
+// Of two bounds on one side only the narrower is written. SQLite would look for one of them, and step from there to the
+// other one, past all documents of the pages before.
+
 /** @param id of the collection. @param now documents whose time is over by then are left out */
 export function listQuery(id: number, { prefix, after, limit, reverse }: KeyRange, now: number): PageQuery {
-  const rules: Rule[] = [["d.collection = ?", id]];
   const end = behindPrefix(prefix);
-  if (prefix !== "") rules.push(["d.key >= ?", prefix]);
-  if (prefix !== "" && end !== null) rules.push(["d.key < ?", end]);
-  if (after !== null) rules.push([reverse ? "d.key < ?" : "d.key > ?", after]);
+  const isAfterFirst = after !== null && !reverse && compareKeys(after, prefix) >= 0;
+  const isAfterLast = after !== null && reverse && (end === null || compareKeys(after, end) <= 0);
+  const rules: Rule[] = [["d.collection = ?", id]];
+  if (isAfterFirst) rules.push(["d.key > ?", after]);
+  else if (prefix !== "") rules.push(["d.key >= ?", prefix]);
+  if (isAfterLast) rules.push(["d.key < ?", after]);
+  else if (end !== null) rules.push(["d.key < ?", end]);
   const order = `ORDER BY d.key${reverse ? " DESC" : ""}`;
   return query(`SELECT d.key AS key, ${DOCUMENT} FROM documents d`, [...rules, isAlive(now)], { order, limit });
 }
@@ -33,10 +39,13 @@ export function findQuery(
   { from, to, after, limit, reverse }: IndexRange,
   now: number,
 ): PageQuery {
+  const isAfterFirst = after !== null && !reverse && (from === null || compareKeys(after.value, from) >= 0);
+  const isAfterLast = after !== null && reverse && (to === null || compareKeys(after.value, to) <= 0);
   const rules: Rule[] = [['i."index" = ?', ids.index]];
-  if (from !== null) rules.push(["i.value >= ?", from]);
-  if (to !== null) rules.push(["i.value <= ?", to]);
-  if (after !== null) rules.push([`(i.value, i.key) ${reverse ? "<" : ">"} (?, ?)`, after.value, after.key]);
+  if (isAfterFirst) rules.push(["(i.value, i.key) > (?, ?)", after.value, after.key]);
+  else if (from !== null) rules.push(["i.value >= ?", from]);
+  if (isAfterLast) rules.push(["(i.value, i.key) < (?, ?)", after.value, after.key]);
+  else if (to !== null) rules.push(["i.value <= ?", to]);
   const join = `JOIN documents d ON d.collection = ${ids.collection} AND d.key = i.key`;
   const down = reverse ? " DESC" : "";
   const order = `ORDER BY i.value${down}, i.key${down}`;
