@@ -246,7 +246,7 @@ export const DEFAULT_SCHEDULE = {
 
 /** The store that all modules share (`context.store`). */
 export const DEFAULT_STORE = {
-  /** The database: sqlite://PATH, json://PATH, postgres://… null: hub.sqlite in the data folder. */
+  /** The database: sqlite://PATH, json://PATH, postgres://…, mysql://… null: hub.sqlite in the data folder. */
   url: null as string | null,
   /** "full": an answered write survives a power failure. "relaxed": it survives a crash of the server. */
   durability: "full" as (typeof DURABILITIES)[number],

@@ -2,10 +2,11 @@
 import { join, resolve } from "node:path";
 
 /** The forms of a store's URL: the end of the message about a wrong one. */
-export const STORE_FORMS = "sqlite://PATH, json://PATH, postgres://USER:PASSWORD@HOST/DB";
+export const STORE_FORMS =
+  "sqlite://PATH, json://PATH, postgres://USER:PASSWORD@HOST/DB, mysql://USER:PASSWORD@HOST/DB";
 
 const FILE_URL = /^(?<scheme>sqlite|json):\/\/(?<path>[^?#]+)$/;
-const SERVER_URL = /^(?<scheme>postgres|postgresql):\/\//;
+const SERVER_URL = /^(?<scheme>postgres|postgresql|mysql|mariadb):\/\//;
 
 /** A database in a file. `path` may be relative. */
 interface StoreFile {
@@ -15,7 +16,7 @@ interface StoreFile {
 
 /** A database that a server of its own has. */
 interface StoreServer {
-  readonly kind: "postgres";
+  readonly kind: "postgres" | "mysql";
   readonly url: string;
 }
 
@@ -28,7 +29,9 @@ export function defaultStoreUrl(dataDir: string): string {
 export function parseStoreUrl(url: string): StoreFile | StoreServer | null {
   const groups = FILE_URL.exec(url)?.groups;
   if (groups !== undefined) return { kind: groups["scheme"] as StoreFile["kind"], path: groups["path"] as string };
-  return SERVER_URL.test(url) && URL.canParse(url) ? { kind: "postgres", url } : null;
+  const scheme = URL.canParse(url) ? SERVER_URL.exec(url)?.groups?.["scheme"] : undefined;
+  if (scheme === undefined) return null;
+  return { kind: scheme.startsWith("postgres") ? "postgres" : "mysql", url };
 }
 
 /** @param folder where relative paths begin. @returns the URL with an absolute path; others stay */

@@ -4,6 +4,7 @@ import { StoreError } from "../../module/store/error";
 import type { Backend, BackendOptions } from "../backend";
 import { JsonBackend } from "./json/backend";
 import { SqlBackend } from "./sql/backend";
+import { MYSQL } from "./sql/mysql";
 import { POSTGRES } from "./sql/postgres";
 import { SqliteBackend } from "./sqlite/sqlite";
 import { hasFlock } from "../../system/files/flock";
@@ -23,6 +24,8 @@ export function openBackend(url: string, options: BackendOptions, folder: string
       return openShared(database, options, folder);
     case "postgres":
       return new SqlBackend(database.url, POSTGRES, options);
+    case "mysql":
+      return new SqlBackend(database.url, MYSQL, options);
     case undefined:
       throw new StoreError("UNAVAILABLE", "the URL of the store is none that hrmr knows");
   }

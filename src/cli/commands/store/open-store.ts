@@ -14,7 +14,10 @@ import { type DataPlace, projectData, runningSetting } from "../../remote/projec
 const MAX_DEPTH = 200;
 
 export const STORE_ARGS = {
-  url: valueFlag("url", "The store: sqlite://PATH, json://PATH, postgres://… Default: that of this folder's server"),
+  url: valueFlag(
+    "url",
+    "The store: sqlite://PATH, json://PATH, postgres://…, mysql://… Default: that of this folder's server",
+  ),
   config: valueFlag("file", "Config file of the server. Default hrmr.json, if there is one", { alias: "c" }),
   modules: valueFlag("dir", "Folder of the server's modules. Default modules"),
   data: valueFlag("dir", "Folder of the server's data. Default data beside the modules folder"),

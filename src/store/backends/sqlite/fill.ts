@@ -46,6 +46,7 @@ async function fill(path: string, { version, clock, parts }: Filling): Promise<v
       collections.set(collection, id);
       for (const { key, version: of, text, expiresAt } of entries) document.run(id, key, of, text, expiresAt);
     }
+    db.run("UPDATE collections SET documents = (SELECT count(*) FROM documents d WHERE d.collection = collections.id)");
     // It has no changes before its own.
     db.query("INSERT INTO changes (last, first, clock, changes) VALUES (?, ?, ?, '[]')").run(
       version,
