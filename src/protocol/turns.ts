@@ -84,6 +84,15 @@ export class WriteTurns {
   }
 }
 
+/**
+ * Calls `fn` when no more microtasks wait, still before the next event of the loop: what all that has settled meanwhile
+ * has to say can then be said at once.
+ */
+export function afterMicrotasks(fn: () => void): void {
+  // A tick that is asked for within a microtask comes behind all of them; any other comes before them.
+  asHost(() => queueMicrotask(() => process.nextTick(fn)));
+}
+
 /** Resolves in the next turn of the event loop. */
 export function nextTurn(): Promise<void> {
   return asHost(() => new Promise((resolve) => setImmediate(resolve)));

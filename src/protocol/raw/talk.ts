@@ -6,8 +6,12 @@ export interface TalkLine {
   readonly client: Client;
   /** As it is now. */
   readonly session: Session;
-  /** Sends a line, behind the replies that are owed. @returns false: wait for `drained` before the next */
-  say(line: string): boolean;
+  /**
+   * Sends a line, or several, each with its LF, behind the replies that are owed.
+   *
+   * @returns false: wait for `drained` before the next
+   */
+  say(lines: string): boolean;
   drained(): Promise<void>;
   /** The talk owes nothing any more. */
   settled(): void;

@@ -24,6 +24,8 @@ interface TalkOwner extends ReplyOwner {
   settled(): void;
 }
 
+const BEHIND_LF = /(?<=\n)/;
+
 export class Replies {
   readonly #connection: TalkOwner;
   readonly #sender: Sender;
@@ -76,6 +78,17 @@ export class Replies {
   /** Sends a reply of the server's own, after the replies that are owed. */
   say(reply: string | Uint8Array): void {
     if (this.#dispatch.access !== null) this.#tell(null, byteLength(reply), NOT_TIMED);
+    this.#put(reply);
+  }
+
+  /** The same for several replies at once, each with its LF. */
+  sayLines(lines: string): void {
+    if (this.#dispatch.access !== null)
+      for (const line of lines.split(BEHIND_LF)) this.#tell(null, byteLength(line), NOT_TIMED);
+    this.#put(lines);
+  }
+
+  #put(reply: string | Uint8Array): void {
     if (this.#slots === null) this.#sender.write(reply);
     else this.#addSlot(null).resolve(reply);
   }
@@ -196,9 +209,9 @@ class Line implements TalkLine {
     return this.#connection.session;
   }
 
-  say(line: string): boolean {
+  say(lines: string): boolean {
     if (this.#connection.isClosed) return true;
-    this.#replies.say(line);
+    this.#replies.sayLines(lines);
     return !this.#connection.isOverfull && this.#replies.count === 0;
   }
 

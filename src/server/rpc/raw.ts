@@ -8,7 +8,7 @@ import { OWN_ROUTES } from "../../module/own-routes";
 import type { BoundRoute } from "../../module/route";
 import type { RawMessage } from "../../protocol/raw/message";
 import type { Talk, Talker, TalkLine } from "../../protocol/raw/talk";
-import { nextTurn, WriteTurns } from "../../protocol/turns";
+import { afterMicrotasks, nextTurn, WriteTurns } from "../../protocol/turns";
 
 const refusal = (why: string): string => `${failureText(null, invalidRequest(why))}\n`;
 const OVER_UDP = refusal("procedures are not called over UDP");
@@ -37,11 +37,26 @@ export function rawRoutes(procedures: Procedures): BoundRoute[] {
   }));
 }
 
+/** Answers beyond this are sent without waiting for more. In letters. */
+const MAX_LATE = 65_536;
+
+/** Talks with answers that wait. Many calls settle together, as when a COMMIT of the store ends: one write for all. */
+let waiting: RawTalk[] = [];
+
+function sendWaiting(): void {
+  const talks = waiting;
+  waiting = [];
+  for (const talk of talks) talk.sendLate();
+}
+
 class RawTalk implements Talk, RpcPeer {
   readonly #line: TalkLine;
   readonly #rpc: RpcTalk;
   readonly #turns = new WriteTurns();
   #isFull = false;
+  /** Answers that wait until all that have settled with them are here. */
+  #late = "";
+  #hasSettled = false;
 
   constructor(procedures: Procedures, line: TalkLine) {
     this.#line = line;
@@ -56,10 +71,11 @@ class RawTalk implements Talk, RpcPeer {
   // ---- Talk ----
 
   get isBusy(): boolean {
-    return this.#rpc.isBusy;
+    return this.#late !== "" || this.#rpc.isBusy;
   }
 
   left(): void {
+    this.#late = "";
     this.#rpc.left();
   }
 
@@ -74,10 +90,27 @@ class RawTalk implements Talk, RpcPeer {
   }
 
   answer(text: string): void {
-    this.#line.say(`${text}\n`);
+    if (this.#late === "") {
+      if (waiting.length === 0) afterMicrotasks(sendWaiting);
+      waiting.push(this);
+    }
+    this.#late += `${text}\n`;
+    if (this.#late.length > MAX_LATE) this.sendLate();
+  }
+
+  /** Idempotent. */
+  sendLate(): void {
+    if (this.#late === "") return;
+    const text = this.#late;
+    this.#late = "";
+    this.#line.say(text);
+    if (!this.#hasSettled) return;
+    this.#hasSettled = false;
+    this.#line.settled();
   }
 
   notify(text: string): boolean {
+    this.sendLate();
     this.#isFull = !this.#line.say(`${text}\n`);
     return !(this.#turns.count(text.length) || this.#isFull);
   }
@@ -93,6 +126,7 @@ class RawTalk implements Talk, RpcPeer {
   }
 
   settled(): void {
-    this.#line.settled();
+    if (this.#late === "") this.#line.settled();
+    else this.#hasSettled = true;
   }
 }
