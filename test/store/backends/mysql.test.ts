@@ -1,20 +1,23 @@
-import { MYSQL } from "../../../src/store/backends/sql/mysql";
 import { SqlBackend } from "../../../src/store/backends/sql/backend";
-import type { StartedServer } from "../../support/store/database-server";
+import { MYSQL } from "../../../src/store/backends/sql/mysql";
 import { MARIADB_MISSING, startMariadb } from "../../support/store/mariadb";
+import { describeServer, shareServer } from "../../support/store/server-suite";
 import { describeBackend } from "../../support/store/suite";
 
-let server: StartedServer;
+const server = shareServer(startMariadb);
 
 describeBackend({
   name: "mysql",
   skipped: MARIADB_MISSING,
-  start: async () => {
-    server = await startMariadb();
-  },
-  stop: () => server.remove(),
   fresh: async () => {
-    const url = await server.fresh();
+    const url = await (await server()).fresh();
     return { make: (options) => new SqlBackend(url, MYSQL, options), remove: () => {} };
   },
+});
+
+describeServer({
+  name: "mysql",
+  skipped: MARIADB_MISSING,
+  server,
+  makeUser: (name, password) => [`CREATE USER ${name} IDENTIFIED BY '${password}'`, `GRANT ALL ON *.* TO ${name}`],
 });

@@ -1,20 +1,23 @@
 import { SqlBackend } from "../../../src/store/backends/sql/backend";
 import { POSTGRES } from "../../../src/store/backends/sql/postgres";
-import type { StartedServer } from "../../support/store/database-server";
 import { POSTGRES_MISSING, startPostgres } from "../../support/store/postgres";
+import { describeServer, shareServer } from "../../support/store/server-suite";
 import { describeBackend } from "../../support/store/suite";
 
-let server: StartedServer;
+const server = shareServer(startPostgres);
 
 describeBackend({
   name: "postgres",
   skipped: POSTGRES_MISSING,
-  start: async () => {
-    server = await startPostgres();
-  },
-  stop: () => server.remove(),
   fresh: async () => {
-    const url = await server.fresh();
+    const url = await (await server()).fresh();
     return { make: (options) => new SqlBackend(url, POSTGRES, options), remove: () => {} };
   },
+});
+
+describeServer({
+  name: "postgres",
+  skipped: POSTGRES_MISSING,
+  server,
+  makeUser: (name, password) => [`CREATE ROLE ${name} LOGIN SUPERUSER PASSWORD '${password}'`],
 });

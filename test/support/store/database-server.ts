@@ -16,6 +16,9 @@ export interface StartedServer {
   remove(): Promise<void>;
 }
 
+/** On a loaded machine. In milliseconds. */
+const START_MS = 120_000;
+const POLL_MS = 100;
 const NOBODY = 65_534;
 const isRoot = process.getuid?.() === 0;
 
@@ -52,11 +55,17 @@ export async function ask(url: string, sql: string): Promise<readonly Record<str
   }
 }
 
-export async function isThere(url: string): Promise<boolean> {
-  try {
-    await ask(url, "SELECT 1");
-    return true;
-  } catch {
-    return false;
+/** Resolves when a server that was started answers. After a crash it repairs its files first. */
+export async function answers(url: string, child: Bun.Subprocess): Promise<void> {
+  for (const end = performance.now() + START_MS; ;) {
+    try {
+      await ask(url, "SELECT 1");
+      return;
+    } catch (cause) {
+      const { exitCode } = child;
+      if (exitCode !== null) throw new Error(`The database server ended with ${exitCode}`, { cause });
+      if (performance.now() > end) throw new Error("The database server does not answer", { cause });
+      await Bun.sleep(POLL_MS);
+    }
   }
 }

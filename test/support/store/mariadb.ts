@@ -3,8 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../free-port";
-import { until } from "../until";
-import { ask, asPlainUser, isThere, type StartedServer } from "./database-server";
+import { answers, ask, asPlainUser, type StartedServer } from "./database-server";
 
 // It is in a folder that is not in everybody's PATH.
 const program = Bun.which("mariadbd", { PATH: `${process.env["PATH"]}:/usr/sbin` });
@@ -14,8 +13,8 @@ const installer = Bun.which("mariadb-install-db");
 export const MARIADB_MISSING =
   program === null || installer === null ? "MariaDB is not installed (Debian: mariadb-server)" : null;
 
-/** @param isSynced  its commits are on the disk, as tests of failures need it. Default: false, which is quicker */
-export async function startMariadb({ isSynced = false } = {}): Promise<StartedServer> {
+/** Its commits are on the disk, as tests of failures need it. */
+export async function startMariadb(): Promise<StartedServer> {
   const folder = mkdtempSync(join(tmpdir(), "hrmr-mariadb-"));
   const data = join(folder, "data");
   const small = ["--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M", "--performance-schema=off"];
@@ -39,11 +38,10 @@ export async function startMariadb({ isSynced = false } = {}): Promise<StartedSe
     "--bind-address=127.0.0.1",
     "--skip-name-resolve",
     ...small,
-    ...(isSynced ? [] : ["--innodb-flush-log-at-trx-commit=0"]),
   ];
   const begin = async (): Promise<Bun.Subprocess> => {
     const started = asPlainUser.start(folder, [program as string, ...settings]);
-    await until("MariaDB answers", () => isThere(url("mysql")));
+    await answers(url("mysql"), started);
     return started;
   };
   let child = await begin();

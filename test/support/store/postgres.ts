@@ -1,10 +1,9 @@
 /** A PostgreSQL server of one test file, in a folder of its own. */
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../free-port";
-import { until } from "../until";
-import { ask, asPlainUser, isThere, type StartedServer } from "./database-server";
+import { answers, ask, asPlainUser, type StartedServer } from "./database-server";
 
 const ROOT = "/usr/lib/postgresql";
 
@@ -19,21 +18,21 @@ function programs(): string | null {
 /** Why PostgreSQL cannot run here. null: it can */
 export const POSTGRES_MISSING = programs() === null ? "PostgreSQL is not installed (Debian: postgresql)" : null;
 
-/** @param isSynced  its commits are on the disk, as tests of failures need it. Default: false, which is quicker */
-export async function startPostgres({ isSynced = false } = {}): Promise<StartedServer> {
+/** Its commits are on the disk, as tests of failures need it. */
+export async function startPostgres(): Promise<StartedServer> {
   const bin = programs() as string;
   const folder = mkdtempSync(join(tmpdir(), "hrmr-postgres-"));
   const data = join(folder, "data");
   const made = ["-D", data, "-U", "hrmr", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"];
   await asPlainUser.run(folder, [join(bin, "initdb"), ...made]);
+  writeFileSync(join(data, "pg_hba.conf"), "host all locked all scram-sha-256\nhost all all all trust\n");
   const port = freePort();
   const url = `postgres://hrmr@127.0.0.1:${port}/postgres`;
   const settings = ["listen_addresses=127.0.0.1", "shared_buffers=16MB", "max_connections=50"];
-  if (!isSynced) settings.push("fsync=off", "full_page_writes=off");
   const command = [join(bin, "postgres"), "-D", data, "-k", folder, "-p", `${port}`];
   const begin = async (): Promise<Bun.Subprocess> => {
     const started = asPlainUser.start(folder, [...command, ...settings.flatMap((setting) => ["-c", setting])]);
-    await until("PostgreSQL answers", () => isThere(url));
+    await answers(url, started);
     return started;
   };
   let child = await begin();

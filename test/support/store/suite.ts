@@ -1,5 +1,5 @@
 /** What every backend of the store does alike. Each test has a database of its own. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -35,8 +35,6 @@ export interface SuiteOptions {
   readonly name: string;
   /** Why it cannot run here. null: it can. */
   readonly skipped: string | null;
-  readonly start?: () => Promise<void>;
-  readonly stop?: () => Promise<void>;
   readonly fresh: () => Promise<Subject> | Subject;
 }
 
@@ -115,10 +113,8 @@ const INDEX_VALUES = [
   `${"x".repeat(300)}y`,
 ].filter((value) => typeof value !== "number" || Number.isFinite(value));
 
-export function describeBackend({ name, skipped, start, stop, fresh }: SuiteOptions): void {
+export function describeBackend({ name, skipped, fresh }: SuiteOptions): void {
   describe.skipIf(skipped !== null)(skipped === null ? name : `${name} (skipped: ${skipped})`, () => {
-    if (start !== undefined) beforeAll(start);
-    if (stop !== undefined) afterAll(stop);
     const on = (title: string, run: (backend: Backend, subject: Subject) => Promise<void>, options?: SubjectOptions) =>
       test(title, async () => {
         const subject = await fresh();
