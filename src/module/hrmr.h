@@ -109,6 +109,46 @@ void hrmr_time_zone(hrmr_route *task, const char *zone);
 /* One run that was missed while the server was down is made up at its start. */
 void hrmr_catch_up(hrmr_route *task);
 
+/* ---- WebSockets ---- */
+
+/*
+ * Takes WebSockets at a path ("/chat"). The handler gets the events of all its sockets: see hrmr_event. Sockets stay open
+ * over reloads of the module; static variables do not, so keep in the handoff what you know of a socket. If the module's
+ * process is lost, its sockets are closed with the code 1012, and that of the event at fault with 1011.
+ */
+hrmr_route *hrmr_websocket(hrmr_setup *setup, const char *key, hrmr_handler *handler);
+
+enum {
+  HRMR_NO_EVENT, /* It is no event of a WebSocket. */
+  HRMR_OPEN,     /* The socket is there. The request's bytes are the query behind the "?" of its URL. */
+  HRMR_TEXT,     /* A message of text: the request's bytes. */
+  HRMR_BINARY,   /* A message of bytes. */
+  HRMR_DRAIN,    /* The client has read what waited for it. */
+  HRMR_CLOSED    /* The socket is gone: see hrmr_close_code. The request's bytes are the reason. */
+};
+
+/*
+ * In a handler of hrmr_websocket. A reply (hrmr_reply and the like) is sent to the socket as one message: bytes if it
+ * answers bytes, else text. It comes after all that these functions send.
+ */
+int hrmr_event(hrmr_request *request);
+/* The socket's number, the same over reloads. Above 0. */
+long long hrmr_socket(hrmr_request *request);
+/* With HRMR_CLOSED: as the client sent it; 1006: it is gone without one. */
+int hrmr_close_code(hrmr_request *request);
+
+/* Sends one message to the socket. */
+void hrmr_send(hrmr_request *request, const void *bytes, size_t length);
+void hrmr_send_text(hrmr_request *request, const char *text);
+/* Closes the socket, after all that is sent. `code` is 1000 or 3000 to 4999; `reason` has at most 123 bytes, or is NULL. */
+void hrmr_close(hrmr_request *request, int code, const char *reason);
+/* From now on the socket gets what is published to the topic. Topics belong to the module, and stay over reloads. */
+void hrmr_subscribe(hrmr_request *request, const char *topic);
+void hrmr_unsubscribe(hrmr_request *request, const char *topic);
+/* Sends one message to all other sockets that are subscribed to the topic, in all processes of the server. */
+void hrmr_publish(hrmr_request *request, const char *topic, const void *bytes, size_t length);
+void hrmr_publish_text(hrmr_request *request, const char *topic, const char *text);
+
 /* ---- Hooks; all are optional ---- */
 
 /*

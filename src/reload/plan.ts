@@ -9,6 +9,7 @@ import type { Dispatch } from "../protocol/wire";
 import { claimsWord, describeKey, RouteTable, type Conflict, type TableEntry } from "../router/table";
 import { behindMiddleware, unmatchedBehind, type Link } from "./global-middleware";
 import { onHost } from "../protocol/web/fetch-elsewhere";
+import { socketsOnHost } from "../protocol/web/sockets-elsewhere";
 
 /** One module's part of the routing. */
 export interface PlannedModule {
@@ -95,7 +96,7 @@ export function planRouting(
   for (const module of [...modules, procedureModule(own)]) {
     if (module.isImplicit) implicit.add(module.name);
     for (const each of module.routes) {
-      const route = each.kind === "fetch" && each.run !== "inline" ? onHost(hosts, each, dispatch) : each;
+      const route = elsewhere(hosts, each, dispatch);
       const value = links.length > 0 && isHttp(route) ? behindMiddleware(links, route, dispatch) : route;
       const key = module.isImplicit && value.key === "/" && !hasApp ? "GET /" : value.key;
       const kind = isHttp(value) ? "http" : value.kind === "command" ? "word" : "raw";
@@ -112,6 +113,14 @@ export function planRouting(
       .filter(({ refused }) => !implicit.has(refused.owner))
       .map((conflict) => ({ module: conflict.refused.owner, text: conflictText(conflict) })),
   };
+}
+
+/** Routes that run elsewhere have handlers here that call them. */
+function elsewhere(hosts: Hosts, route: BoundRoute, dispatch: Dispatch): BoundRoute {
+  if (route.run === "inline") return route;
+  const { websocket } = route;
+  if (websocket !== undefined) return socketsOnHost(hosts, { ...route, websocket }, dispatch);
+  return route.kind === "fetch" ? onHost(hosts, route, dispatch) : route;
 }
 
 /** The server's routes to procedures, as a module that gives way to all others. */

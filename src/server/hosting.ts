@@ -22,6 +22,8 @@ interface HostsOwner {
 interface HostsListener {
   /** As for `Processes`. */
   readonly onRestored: (id: number) => void;
+  /** A generation has ended its host. */
+  readonly onCrash: (id: number) => void;
   /** Takes the calls of services that modules make there. */
   readonly services: ServiceAsks;
   /** Carries the events of modules there. */
@@ -30,7 +32,7 @@ interface HostsListener {
   readonly store: StorePort;
 }
 
-export function openHosts(owner: HostsOwner, { onRestored, services, events, store }: HostsListener): Hosts {
+export function openHosts(owner: HostsOwner, { onRestored, onCrash, services, events, store }: HostsListener): Hosts {
   const { options, log } = owner;
   const settings: RemoteSettings = {
     loadTimeoutMs: options.timeouts.loadMs,
@@ -41,7 +43,10 @@ export function openHosts(owner: HostsOwner, { onRestored, services, events, sto
     services,
     events,
     store,
-    onCrash: (spec, reason) => void crashed(owner, spec, reason, false),
+    onCrash(spec, reason) {
+      onCrash(spec.id);
+      void crashed(owner, spec, reason, false);
+    },
     onCrashLoop: (spec, reason) => crashed(owner, spec, reason, true),
   };
   const pool = openPool(settings, {

@@ -288,6 +288,7 @@ class HrmrServer implements RunningServer {
   #forHosts(): Parameters<typeof openHosts>[1] {
     return {
       onRestored: (id) => this.#registry?.lives.restored(id),
+      onCrash: (id) => SocketHub.of(this.#clients.dispatch).processLost(id),
       services: { ask: (order, answer) => this.#hub.ask(order, answer) },
       events: {
         emit: (...event) => this.#events.emit(...event),

@@ -311,7 +311,8 @@ export class HostedModules {
     for (const { spec, handler } of module.shape.routes) {
       // A "handle" route holds a Handle: readShape checked it.
       if (spec.run !== run) continue;
-      if (spec.kind === "handle") handlers[spec.index] = handler as unknown as Handle;
+      // The events of a WebSocket come as messages.
+      if (spec.kind === "handle" || spec.kind === "websocket") handlers[spec.index] = handler as unknown as Handle;
       else if (spec.kind === "fetch")
         handlers[spec.index] = fetchHandler(spec.key, handler as unknown as Parameters<typeof fetchHandler>[1]);
     }

@@ -53,7 +53,7 @@ void hrmr__free(void *block) {
 
 enum {
   HRMR__HEADER, HRMR__PARAM, HRMR__QUERY_PARAM, HRMR__CLIENT, HRMR__CLIENT_PORT, HRMR__IDENTITY, HRMR__CALLER,
-  HRMR__TOPIC, HRMR__JSON, HRMR__CONFIG, HRMR__DATA_DIR
+  HRMR__TOPIC, HRMR__JSON, HRMR__CONFIG, HRMR__DATA_DIR, HRMR__SOCKET_EVENT, HRMR__SOCKET, HRMR__CLOSE_CODE
 };
 
 /* Returns a string that ends with a 0 byte, or NULL. Only HRMR__JSON has `more`. */
@@ -220,6 +220,50 @@ int hrmr_client_port(hrmr_request *request) {
   return port == NULL ? 0 : atoi(port);
 }
 
+static long long hrmr__number(int what) {
+  const char *digits = hrmr__ask(what, NULL, NULL);
+  return digits == NULL ? 0 : (long long)atof(digits);
+}
+
+int hrmr_event(hrmr_request *request) { return (int)hrmr__number(HRMR__SOCKET_EVENT); }
+long long hrmr_socket(hrmr_request *request) { return hrmr__number(HRMR__SOCKET); }
+int hrmr_close_code(hrmr_request *request) { return (int)hrmr__number(HRMR__CLOSE_CODE); }
+
+static size_t hrmr__length(const char *text) { return text == NULL ? 0 : strlen(text); }
+
+/*
+ * What a handler of WebSockets does, as socket-acts.ts reads it: a letter, and a name and bytes, each behind its length.
+ * It waits where the fields of an HTTP reply's head wait.
+ */
+static void hrmr__socket_act(char act, const char *name, const void *bytes, size_t length) {
+  unsigned name_length = hrmr__length(name), bytes_length = bytes == NULL ? 0 : length;
+  /* Elsewhere it would be taken for a field of the head. */
+  if (hrmr_event(NULL) == HRMR_NO_EVENT) return;
+  hrmr__add(&hrmr__head, &act, 1);
+  hrmr__add(&hrmr__head, &name_length, 4);
+  hrmr__add(&hrmr__head, name, name_length);
+  hrmr__add(&hrmr__head, &bytes_length, 4);
+  hrmr__add(&hrmr__head, bytes, bytes_length);
+}
+
+void hrmr_send(hrmr_request *request, const void *bytes, size_t length) { hrmr__socket_act('b', NULL, bytes, length); }
+void hrmr_send_text(hrmr_request *request, const char *text) {
+  hrmr__socket_act('t', NULL, text, hrmr__length(text));
+}
+void hrmr_close(hrmr_request *request, int code, const char *reason) {
+  char digits[16];
+  snprintf(digits, sizeof digits, "%d", code);
+  hrmr__socket_act('c', digits, reason, hrmr__length(reason));
+}
+void hrmr_subscribe(hrmr_request *request, const char *topic) { hrmr__socket_act('+', topic, NULL, 0); }
+void hrmr_unsubscribe(hrmr_request *request, const char *topic) { hrmr__socket_act('-', topic, NULL, 0); }
+void hrmr_publish(hrmr_request *request, const char *topic, const void *bytes, size_t length) {
+  hrmr__socket_act('B', topic, bytes, length);
+}
+void hrmr_publish_text(hrmr_request *request, const char *topic, const char *text) {
+  hrmr__socket_act('T', topic, text, hrmr__length(text));
+}
+
 static hrmr_result hrmr__result(int is_ok) {
   hrmr_result result;
   result.ok = is_ok != 0;
@@ -358,7 +402,7 @@ void hrmr_log_format(int level, const char *format, ...) {
 /* ---- Declarations ---- */
 
 /* In the order of KINDS in routes.ts. */
-enum { HRMR__COMMAND, HRMR__HTTP, HRMR__SERVICE, HRMR__EVENT, HRMR__TASK };
+enum { HRMR__COMMAND, HRMR__HTTP, HRMR__SERVICE, HRMR__EVENT, HRMR__TASK, HRMR__WEBSOCKET };
 /* Bits of `flags`. */
 enum { HRMR__TAKES_HTTP = 1, HRMR__PUBLIC = 2, HRMR__MCP = 4, HRMR__CATCH_UP = 8 };
 
@@ -415,6 +459,10 @@ hrmr_route *hrmr_command(hrmr_setup *setup, const char *key, int framing, hrmr_h
 
 hrmr_route *hrmr_http(hrmr_setup *setup, const char *key, hrmr_handler *handler) {
   return hrmr__declare(setup, key, HRMR__HTTP, 0, handler);
+}
+
+hrmr_route *hrmr_websocket(hrmr_setup *setup, const char *key, hrmr_handler *handler) {
+  return hrmr__declare(setup, key, HRMR__WEBSOCKET, 0, handler);
 }
 
 hrmr_route *hrmr_service(hrmr_setup *setup, const char *name, hrmr_handler *handler) {

@@ -2,6 +2,7 @@
 import { messageOf } from "../../config/user-error";
 import type {
   EventHandler,
+  Message,
   ModuleContext,
   ModuleDefinition,
   Route,
@@ -17,6 +18,7 @@ import { compileSources } from "./compile";
 import { CRuntime, type Respond, type ServerNow } from "./runtime";
 import { HubCall } from "./questions";
 import { type CRoute, misuseOf } from "./routes";
+import { EVENTS_ELSEWHERE } from "./socket-messages";
 import { type CSources, sourcesError } from "./sources";
 
 /** null: C must not run here. */
@@ -117,6 +119,7 @@ function partsOf(
 const SECTIONS = {
   command: { section: "routes", word: "route" },
   http: { section: "routes", word: "route" },
+  websocket: { section: "routes", word: "route" },
   service: { section: "services", word: "service" },
   event: { section: "on", word: "handler of events" },
   task: { section: "schedule", word: "task" },
@@ -211,6 +214,10 @@ function routeOf(
 ): Route {
   const common = { run: "process" as const, description, ...(timeoutMs === undefined ? null : { timeoutMs }) };
   if (kind === "command") return { ...common, framing, takesHttp, handle: (message) => runtime.call(index, message) };
+  if (kind === "websocket") {
+    const events = (message: Message): Uint8Array => runtime.socketEvent(index, message);
+    return { ...common, websocket: { [EVENTS_ELSEWHERE]: events } } as unknown as Route;
+  }
   return {
     ...common,
     fetch: (request, context) => {

@@ -1,6 +1,7 @@
 /** The questions that C may ask about the call that it answers. */
 import type { Client, Message, RequestContext, Session } from "../contract";
 import { currentFrame } from "../service/frame";
+import type { SocketEventHead } from "./socket-messages";
 
 /** The values that `hrmr__ask` may ask for, in the order of its enum. */
 export const QUESTIONS = [
@@ -15,11 +16,32 @@ export const QUESTIONS = [
   "json",
   "config",
   "dataDir",
+  "socketEvent",
+  "socket",
+  "closeCode",
 ] as const;
 type OfCall = Exclude<(typeof QUESTIONS)[number], "json" | "config" | "dataDir">;
 
 /** C seldom asks, so each answer is made only when asked for. */
-export type Current = Message | RequestContext | HubCall;
+export type Current = Message | RequestContext | HubCall | SocketCall;
+
+/** An event of a WebSocket. */
+export class SocketCall {
+  readonly client: Client;
+  readonly session: Pick<Session, "identity">;
+  readonly socketEvent: string;
+  readonly socket: string;
+  readonly closeCode: string;
+
+  /** @param head  of `readSocketEvent` */
+  constructor({ client, session }: Pick<Message, "client" | "session">, { event, socket, code }: SocketEventHead) {
+    this.client = client;
+    this.session = session;
+    this.socketEvent = String(event);
+    this.socket = String(socket);
+    this.closeCode = String(code);
+  }
+}
 
 /** A call of a service, an event, or a run of a task. */
 export class HubCall {
@@ -63,8 +85,11 @@ export function answerOf(current: Current, request: Request | null, what: OfCall
       return current.client === null ? null : String(current.client.port);
     case "identity":
       return current.session.identity;
-    default:
+    case "caller":
+    case "topic":
       return current instanceof HubCall ? current[what] || null : null;
+    default:
+      return current instanceof SocketCall ? current[what] : null;
   }
 }
 

@@ -2,7 +2,7 @@
 import type { Framing } from "../contract";
 
 /** In the order of the enum in bridge.c. */
-const KINDS = ["command", "http", "service", "event", "task"] as const;
+const KINDS = ["command", "http", "service", "event", "task", "websocket"] as const;
 
 /** A route, a service, a handler of events, or a task. */
 export interface CRoute {

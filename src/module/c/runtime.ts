@@ -8,8 +8,9 @@ import { ServiceError } from "../service/error";
 import type { StoreNow } from "../store/port";
 import { callService, emitEvent } from "./acts";
 import type { Compiled } from "./compile";
-import { answerOf, type Current, type HubCall, jsonAt, QUESTIONS, targetOf } from "./questions";
+import { answerOf, type Current, type HubCall, jsonAt, QUESTIONS, SocketCall, targetOf } from "./questions";
 import { type CRoute, readRoutes } from "./routes";
+import { readSocketEvent, socketReply } from "./socket-messages";
 import { askStore } from "./store";
 
 /** Makes a Response of the module's own class, for which hosts have shortcuts. */
@@ -164,6 +165,19 @@ export class CRuntime {
     this.#input[length] = 0;
     this.#current = current;
     return this.#bytes(this.#end(this.#symbols.hrmr__call(route, this.#inputAt, length))).toString();
+  }
+
+  /** An event of a WebSocket. @returns for `readSocketReply` */
+  socketEvent(route: number, message: Message): Uint8Array {
+    const { head, payload } = readSocketEvent(latin1Of(message));
+    const { length } = payload;
+    this.#makeRoom(length);
+    this.#input.latin1Write(payload, 0);
+    this.#input[length] = 0;
+    this.#current = new SocketCall(message, head);
+    const replied = this.#end(this.#symbols.hrmr__call(route, this.#inputAt, length));
+    const acted = this.#shared[SHARED.headLength] as number;
+    return socketReply(this.#bytes(replied), this.#bytes(acted, replied));
   }
 
   handoff(): Uint8Array {

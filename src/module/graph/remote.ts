@@ -4,7 +4,7 @@ import { makeContext, type Publish } from "./context";
 import type { Framing, Log } from "../contract";
 import { NOTHING_LEFT } from "./leaks";
 import type { LoadedModule } from "./load";
-import type { HandlerSpec, RouteSpec, ServiceSpec, TaskSpec } from "../route";
+import type { HandlerSpec, RouteSpec, ServiceSpec, TaskSpec, WebSocketSpec } from "../route";
 import type { ModuleShape } from "../shape/shape";
 
 /** A shape without its functions: it crosses processes. */
@@ -18,6 +18,8 @@ export interface RemoteShape {
   readonly routes: readonly {
     readonly spec: RouteSpec;
     readonly framing: Exclude<Framing, (...args: never[]) => unknown>;
+    /** Of a WebSocket route: without handlers. */
+    readonly websocket?: WebSocketSpec;
   }[];
   /** Empty unless `isWhole`. */
   readonly services: readonly ServiceSpec[];
@@ -35,8 +37,9 @@ export interface RemoteShape {
 export function remoteShapeOf(shape: ModuleShape): RemoteShape {
   const { routes, services, handlers, tasks, reload, unavailable, middleware, life, needs, collections } = shape;
   const told: RemoteShape["routes"][number][] = [];
-  for (const { spec, framing } of routes)
-    if (spec.run === "process" && typeof framing !== "function") told.push({ spec, framing });
+  for (const { spec, framing, websocket } of routes)
+    if (spec.run === "process" && typeof framing !== "function")
+      told.push(websocket === undefined ? { spec, framing } : { spec, framing, websocket });
   const areOthersThere = [...services, ...handlers, ...tasks].every(({ spec }) => spec.run === "process");
   // Migrations run in the main thread: once, and before any process has the version.
   const isElsewhere = middleware === null && shape.definition.program === undefined && shape.migrations.length === 0;

@@ -1,5 +1,6 @@
 /** Checks the exports of a module's file and brings them into one form. */
 import { nearest } from "../../config/nearest";
+import { EVENTS_ELSEWHERE } from "../c/socket-messages";
 import type { FetchRoute, Framing, Middleware, ModuleDefinition, StandardSchema } from "../contract";
 import type { CollectionSpec } from "../store/port";
 import { readCollections } from "./collections";
@@ -238,17 +239,29 @@ function readRoute(name: string, key: string, route: unknown, index: number, set
   checkKey(wrong, key, kind);
   const isMounted = kind === "fetch" && !isPlain(options);
   const said = isMounted ? {} : options;
-  const run = readRun(wrong, kind, said.run) ?? (mayRunElsewhere(kind) ? settings.run : undefined) ?? "inline";
+  const run =
+    readRun(wrong, { kind, isElsewhere: eventsElsewhere(options) !== null }, said.run) ??
+    (mayRunElsewhere(kind) ? settings.run : undefined) ??
+    "inline";
   const { timeoutMs = settings.handlerMs, description } = readCommon(wrong, said);
   const spec: RouteSpec = { key, index, kind, run, timeoutMs, description, ...readTakesHttp(wrong, said.takesHttp) };
   if (kind === "websocket") {
     const websocket = readWebSocket(wrong, options.websocket);
     const { handlers } = websocket;
+    const elsewhere = eventsElsewhere(options);
+    if (elsewhere !== null)
+      return { spec, handler: elsewhere, framing: "chunk", websocket: { ...websocket, handlers: {} } };
     const page = handlers.fetch === undefined ? null : { page: pageOf(websocket) };
     return { spec, handler: upgradeOf(websocket), framing: "chunk", websocket, ...page };
   }
   if (isMounted) return { spec, handler: appFetch(options as unknown as FetchRoute), framing: "chunk" };
   return { spec, handler: options[kind] as ShapedRoute["handler"], framing: readFraming(wrong, options.framing) };
+}
+
+/** The handler of all events of a WebSocket route in C. null: it is no such route */
+function eventsElsewhere({ websocket }: Fields): ShapedRoute["handler"] | null {
+  const events: unknown = isObject(websocket) ? Reflect.get(websocket, EVENTS_ELSEWHERE) : undefined;
+  return typeof events === "function" ? (events as ShapedRoute["handler"]) : null;
 }
 
 // As a method, since handlers may use `this`.
@@ -299,12 +312,16 @@ function mayRunElsewhere(kind: RouteKind): boolean {
   return kind === "handle" || kind === "fetch";
 }
 
-function readRun(wrong: Wrong, kind: RouteKind, run: unknown): RunsOn | undefined {
+function readRun(
+  wrong: Wrong,
+  { kind, isElsewhere }: { kind: RouteKind; isElsewhere: boolean },
+  run: unknown,
+): RunsOn | undefined {
   if (run === undefined || run === "inline") return run;
   if (run !== "pool" && run !== "process") {
     throw wrong(`: "run" is ${shown(run)}, and must be "inline", "pool" or "process"`);
   }
-  if (!mayRunElsewhere(kind))
+  if (!mayRunElsewhere(kind) && !isElsewhere)
     throw wrong(`: run: "${run}" is possible with "handle" and "fetch" only. Leave out "run"`);
   return run;
 }

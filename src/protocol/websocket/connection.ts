@@ -24,6 +24,7 @@ import {
   OPEN,
   PING,
   POLICY,
+  SERVICE_RESTART,
   SERVER_ERROR,
 } from "./frames";
 import type { WebSocketBound } from "../routing";
@@ -290,6 +291,10 @@ export class WebSocketConnection implements Protocol, FrameReaderOwner, CallOwne
     this.#tell("close", code, reason);
   }
 
+  processLost(): void {
+    this.beginClose(SERVICE_RESTART, "the module's process was started again");
+  }
+
   /** The new version has another idleTimeoutMs. */
   restartIdle(): void {
     if (this.readyState === OPEN) this.#clock.restartIdle(this.#sockets.route?.websocket.idleTimeoutMs ?? 0);
@@ -337,7 +342,11 @@ export class WebSocketConnection implements Protocol, FrameReaderOwner, CallOwne
     const call = new Call(this.#wire.dispatch, route, this.#wire, beganAt, this);
     call.kind = "websocket";
     call.enter();
+    // Events in another process come one after another, whichever version gets them.
+    const isElsewhere = route.run !== "inline";
+    if (isElsewhere) this.#gate.wait();
     const end = (): void => {
+      if (isElsewhere) this.#gate.waited();
       call.answered();
       call.over();
     };

@@ -33,6 +33,7 @@ export const NO_STATUS = 1005;
 export const ABNORMAL = 1006;
 export const INVALID_DATA = 1007;
 export const POLICY = 1008;
+export const SERVICE_RESTART = 1012;
 export const TOO_BIG = 1009;
 export const SERVER_ERROR = 1011;
 

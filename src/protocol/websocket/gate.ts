@@ -1,6 +1,7 @@
 /**
  * Decides whether a WebSocket is read. Reading stops while its module is being replaced or its peer does not read. It
- * is throttled for the rest of a second with too many messages. Each reason holds for itself.
+ * is throttled for the rest of a second with too many messages. It also waits for handlers in another process. Each reason
+ * holds for itself.
  */
 import { asHost } from "../../system/leave-graph";
 import type { Wire } from "../wire";
@@ -11,6 +12,8 @@ export class ReadGate {
   isThrottled = false;
   readonly #wire: Wire;
   readonly #reader: FrameReader;
+  /** Handlers that it waits for. */
+  #waits = 0;
   #isOver = false;
 
   constructor(wire: Wire, reader: FrameReader) {
@@ -19,7 +22,7 @@ export class ReadGate {
   }
 
   get isOpen(): boolean {
-    return !this.isStopped && !this.isThrottled && !this.#isOver;
+    return !this.isStopped && !this.isThrottled && this.#waits === 0 && !this.#isOver;
   }
 
   stop(): void {
@@ -31,6 +34,15 @@ export class ReadGate {
   goOn(): void {
     this.isStopped = false;
     this.#read();
+  }
+
+  /** Until `waited`. */
+  wait(): void {
+    if (++this.#waits === 1) this.#wire.pause();
+  }
+
+  waited(): void {
+    if (this.#waits > 0 && --this.#waits === 0) this.#read();
   }
 
   throttle(ms: number): void {
@@ -47,8 +59,9 @@ export class ReadGate {
 
   /** The peer's close frame must be read, even while reading is stopped. */
   openForClose(): void {
-    if (!this.isStopped && !this.isThrottled) return;
+    if (!this.isStopped && !this.isThrottled && this.#waits === 0) return;
     this.isThrottled = false;
+    this.#waits = 0;
     this.goOn();
   }
 

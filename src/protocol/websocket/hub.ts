@@ -18,6 +18,8 @@ interface Follower {
   /** The module is being replaced: stops reading until `goOn`. */
   stopReading(): void;
   goOn(): void;
+  /** The process of its handlers was lost, and what they knew of the socket with it. */
+  processLost(): void;
 }
 
 /** One module's sockets, which its topics reach. */
@@ -131,6 +133,10 @@ export class RouteSockets {
     else if (wasUnavailable) setImmediate(() => this.#goOn());
   }
 
+  processLost(): void {
+    for (const socket of Array.from(this.#sockets)) socket.processLost();
+  }
+
   #goOn(): void {
     if (this.isUnavailable) return;
     const waiting = this.#waiting;
@@ -192,6 +198,13 @@ export class SocketHub {
     for (const [name, { routes }] of Array.from(this.#modules)) {
       for (const [key, sockets] of Array.from(routes)) sockets.follow(socketRoute(routing, name, key));
     }
+  }
+
+  /** The process of a generation was lost: closes the sockets whose handlers ran there. */
+  processLost(id: number): void {
+    for (const { routes } of Array.from(this.#modules.values()))
+      for (const sockets of Array.from(routes.values()))
+        if (sockets.route?.generation.id === id && sockets.route.run === "process") sockets.processLost();
   }
 
   /** @returns as ModuleContext.publish */
