@@ -1,7 +1,7 @@
 /** Indexes that modules declare: `find` on them, in every host, before and after a reload. */
 import { describe, expect, test } from "bun:test";
 import { type Hub, withHub } from "../support/hub";
-import { runOnStore, storeModule } from "../support/store-module";
+import { runOnStore, storeModule, untilProcessesAnswer } from "../support/store-module";
 import { until } from "../support/until";
 
 const INDEXED = `collections: { scores: { indexes: ["user"] } },`;
@@ -112,6 +112,7 @@ test("another database gets the indexes too", () =>
 
 test("processes of one server keep each other's indexes", () =>
   withHub({ "modules/probe.ts": storeModule(INDEXED) }, ["--processes", "2"], async (hub) => {
+    await untilProcessesAnswer(hub, 2);
     const add = (n: number): string => `
       await store.collection("scores").set("k${n}", { user: "u${n % 2}" });
       return process.pid;`;

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { shareHub, withHub } from "../support/hub";
-import { runOnStore, STORE_MODULE } from "../support/store-module";
+import { runOnStore, STORE_MODULE, untilProcessesAnswer } from "../support/store-module";
 import { until } from "../support/until";
 
 const FILES = { "modules/probe.ts": STORE_MODULE };
@@ -304,6 +304,7 @@ test("a reload that names another database opens it, and finishes what is under 
 
 test("transactions of several processes see each other", () =>
   withHub(FILES, ["--processes", "2"], async (hub) => {
+    await untilProcessesAnswer(hub, 2);
     const add = `
       for (let n = 0; n < 50; n++) {
         await store.transaction(async (tx) => {

@@ -1,5 +1,6 @@
 /** A module that runs what a test sends it on `context.store`. */
 import type { Hub } from "./hub";
+import { until } from "./until";
 
 /**
  * Offers `RUN <code>`: the code is the body of an async function, and its answer one line of JSON.
@@ -33,4 +34,13 @@ interface Outcome {
 /** @returns what the code returns; or the code and the message of its error */
 export async function runOnStore(hub: Pick<Hub, "ask">, code: string): Promise<Outcome> {
   return JSON.parse(await hub.ask(`RUN ${code.replaceAll(/\s*\n\s*/g, " ")}\n`)) as Outcome;
+}
+
+/** Waits until so many processes of the server answer: one that started later gets its first connections later. */
+export async function untilProcessesAnswer(hub: Pick<Hub, "ask">, count: number): Promise<void> {
+  const pids = new Set<unknown>();
+  await until(`answers of ${count} processes`, async () => {
+    pids.add((await runOnStore(hub, "return process.pid;")).value);
+    return pids.size === count;
+  });
 }
