@@ -284,6 +284,7 @@ describe("the commands of", () => {
     ["docs/store.md", { "modules/scores.ts": /```ts\n([\s\S]*?)```/.exec(read("docs/store.md"))?.[1] ?? "" }, {}],
     ["docs/store-http.md", { "hrmr.json": /```json\n([\s\S]*?)```/.exec(read("docs/store-http.md"))?.[1] ?? "" }, {}],
     ["docs/store-resp.md", { "hrmr.json": /```json\n([\s\S]*?)```/.exec(read("docs/store-resp.md"))?.[1] ?? "" }, {}],
+    ["docs/store-rpc.md", { "hrmr.json": /```json\n([\s\S]*?)```/.exec(read("docs/store-rpc.md"))?.[1] ?? "" }, {}],
     ["docs/systemd.md", GREET, {}],
     [
       "docs/upload.md",

@@ -11,6 +11,8 @@
  * Settings:
  *   resp  false: clients of Redis are not served. Default true.
  *   http  false: /store is not served. Default true.
+ *   rpc   false: clients may not call the procedures `store.*`. Default true.
+ *   mcp   true: AI agents may. Default false.
  *   heartbeatMs  how often a silent stream of events gets a comment, so that a lost client is noticed. In milliseconds.
  *                Default 15000.
  *
@@ -22,6 +24,7 @@ import { type HttpFace, serveCollection, serveStore, upgradeToWatch } from "./ht
 import { type CursorKeys, Cursors } from "./resp/cursors";
 import type { Face } from "./resp/peer";
 import { serveResp } from "./resp/session";
+import { PROCEDURES } from "./rpc/procedures";
 import { type Settings, SETTINGS } from "./settings";
 import { WatchGuards } from "./watch/guards";
 import { type SocketData, WatchSockets } from "./watch/sockets";
@@ -64,6 +67,8 @@ export default defineModule({
     guards.close();
     sockets.close();
   },
+
+  services: PROCEDURES,
 
   routes: {
     "*": {

@@ -507,10 +507,18 @@ export interface ServiceOptions<State = any, Config = any> {
   input?: StandardSchema<any>;
   /** Checks the result. An invalid result fails with INVALID_OUTPUT. */
   output?: StandardSchema<any>;
-  /** Whether clients may call it, as the procedure "MODULE.SERVICE". Default false. */
-  public?: boolean;
+  /**
+   * Whether clients may call it, as the procedure "MODULE.SERVICE". A function decides by the module's settings, as
+   * hrmr.json has them. Default false.
+   */
+  public?: boolean | ((settings: Settings) => boolean);
   /** Whether AI agents may call it, as a tool. Default false. */
-  mcp?: boolean;
+  mcp?: boolean | ((settings: Settings) => boolean);
+  /**
+   * Whether it checks the rights of clients itself, by `context.access.refusal(context.asker, …)`. Then a client's token
+   * needs no scope "rpc:MODULE.SERVICE". A client that must show a token and has none is refused before. Default false.
+   */
+  checksAccess?: boolean;
   description?: string;
   /**
    * How long a call may take, within the time that its caller has left. In milliseconds. Default: `timeouts.handlerMs`
@@ -527,6 +535,11 @@ export interface ServiceContext<State = unknown, Config = Settings> extends Modu
   readonly caller: string;
   /** The identity of the client that began the chain of calls. null: it has none, or no client began it. */
   readonly identity: string | null;
+  /**
+   * The client that calls it as a procedure, for `access.refusal`. null: a module calls it, or it runs elsewhere than
+   * inline.
+   */
+  readonly asker: { readonly client: Client; readonly session: Session } | null;
   /** Aborted when the result is no longer needed: a caller gave up, or the time is over. */
   readonly signal: AbortSignal;
 }

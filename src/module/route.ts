@@ -36,6 +36,8 @@ export interface ServiceSpec {
   readonly description: string;
   /** Clients may call it. */
   readonly isPublic: boolean;
+  /** It checks the rights of clients itself. */
+  readonly checksAccess: boolean;
   /** AI agents may call it. */
   readonly isMcpTool: boolean;
   /** Its input has a schema, but none that can be written as JSON Schema. */

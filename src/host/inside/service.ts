@@ -28,6 +28,7 @@ export function serviceHandler(handler: Handler): (message: Message, context: Mo
 class HostedFrame implements CallFrame, CallFacts {
   readonly caller: string;
   readonly identity: string | null;
+  readonly asker = null;
   readonly chain: readonly string[];
   readonly deadlineAt: number;
   readonly #message: Message;

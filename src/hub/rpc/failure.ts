@@ -31,6 +31,9 @@ interface Kind {
 /** The server's own codes of ServiceError. All others are the services' own. */
 const KINDS: Readonly<Record<string, Kind>> = {
   INVALID_INPUT: { code: INVALID_PARAMS, status: 400 },
+  // Of a service that checks the rights of clients itself.
+  UNAUTHENTICATED: { code: UNAUTHORIZED, status: 401 },
+  FORBIDDEN: { code: UNAUTHORIZED, status: 403 },
   TIMEOUT: { code: -32002, status: 504 },
   BUSY: { code: -32003, status: 429 },
   UNAVAILABLE: { code: -32004, status: 503 },

@@ -58,7 +58,14 @@ export class Procedures {
   /** @returns the reason to refuse the client, also for a name that it may not know */
   refusalOf({ client, session }: RpcCaller, name: string): RpcFailure | null {
     const refusal = this.#options.access.refusalOf(session, client, `rpc:${name}`);
-    return refusal === null ? null : notAllowed(refusal);
+    if (refusal === null || (refusal.code === "FORBIDDEN" && this.#checksAccess(name))) return null;
+    return notAllowed(refusal);
+  }
+
+  #checksAccess(name: string): boolean {
+    const { module, service } = partsOf(name);
+    const found = this.#options.services(module)?.get(service)?.service;
+    return found?.isPublic === true && found.checksAccess;
   }
 
   find(caller: RpcCaller, name: string): FoundProcedure | RpcFailure {
@@ -67,8 +74,7 @@ export class Procedures {
     if (refused !== null) return refused;
     const known = this.#known.get(name);
     if (known !== undefined && this.#isPublic(known)) return known;
-    const dot = name.lastIndexOf(".");
-    const found = { module: name.slice(0, Math.max(0, dot)), service: name.slice(dot + 1) };
+    const found = partsOf(name);
     if (this.#isPublic(found)) {
       if (this.#known.size >= MAX_KNOWN) this.#known.clear();
       this.#known.set(name, found);
@@ -126,15 +132,23 @@ export class Procedures {
   }
 }
 
+function partsOf(name: string): FoundProcedure {
+  const dot = name.lastIndexOf(".");
+  return { module: name.slice(0, Math.max(0, dot)), service: name.slice(dot + 1) };
+}
+
 class ClientFrame implements CallFrame {
   readonly chain = NOTHING;
   readonly deadlineAt = Infinity;
   readonly client: Client;
   readonly identity: string | null;
 
-  constructor({ client, session }: RpcCaller) {
-    this.client = client;
-    this.identity = session.identity;
+  readonly direct: RpcCaller;
+
+  constructor(caller: RpcCaller) {
+    this.client = caller.client;
+    this.identity = caller.session.identity;
+    this.direct = caller;
   }
 
   /** Its caller has the function that `call` returns. */

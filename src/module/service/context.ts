@@ -6,6 +6,7 @@ import type { CallFrame } from "./frame";
 export interface CallFacts {
   readonly caller: string;
   readonly identity: string | null;
+  readonly asker: ServiceContext["asker"];
   /** Made at its first use. */
   readonly signal: AbortSignal;
 }
@@ -38,6 +39,10 @@ function makeClass(context: object): ContextClass {
 
     get identity(): string | null {
       return this.#facts.identity;
+    }
+
+    get asker(): ServiceContext["asker"] {
+      return this.#facts.asker;
     }
 
     get signal(): AbortSignal {
@@ -94,6 +99,10 @@ export class ServiceFrame implements CallFrame, CallFacts {
 
   get identity(): string | null {
     return this.#parent?.identity ?? null;
+  }
+
+  get asker(): ServiceContext["asker"] {
+    return this.#parent?.direct ?? null;
   }
 
   get signal(): AbortSignal {

@@ -3,7 +3,7 @@
  * services on the way to it. It follows the handler over every await.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Client } from "../contract";
+import type { Client, Session } from "../contract";
 
 export interface CallFrame {
   /**
@@ -17,6 +17,8 @@ export interface CallFrame {
   readonly client: Client | null;
   /** The client's identity. */
   readonly identity: string | null;
+  /** Of a call that the client itself makes, not of those that a module makes for it. */
+  readonly direct?: { readonly client: Client; readonly session: Session };
   /** @returns aborts when the result is no longer needed. null: it never does. Making it costs time: call late */
   cancellation(): AbortSignal | null;
 }

@@ -19,7 +19,7 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 const NAME = /^[A-Za-z_$][\w$]*$/;
 /** `await` asks every object for it. */
 const RESERVED = new Set(["then", "constructor", "prototype", "__proto__"]);
-const OPTIONS = ["call", "input", "output", "public", "mcp", "description", "timeoutMs", "run"];
+const OPTIONS = ["call", "input", "output", "public", "mcp", "checksAccess", "description", "timeoutMs", "run"];
 const EXAMPLE = "services: { get: (key) => rows.get(key) }";
 /** At most this many mistakes of an input are named. */
 const MAX_ISSUES = 20;
@@ -55,8 +55,9 @@ function readService(
     run: readRun(wrong, options.run) ?? settings.run ?? "inline",
     timeoutMs: readTimeout(wrong, options.timeoutMs) ?? settings.handlerMs,
     description: readText(wrong, "description", options.description),
-    isPublic: readFlag(wrong, "public", options.public),
-    isMcpTool: readFlag(wrong, "mcp", options.mcp),
+    isPublic: readChoice(wrong, "public", options.public, settings),
+    checksAccess: readFlag(wrong, "checksAccess", options.checksAccess),
+    isMcpTool: readChoice(wrong, "mcp", options.mcp, settings),
     isUndescribed: input !== null && described === null,
     input: described,
     output: jsonSchemaOf(output, "output"),
@@ -159,6 +160,14 @@ function readText(wrong: Wrong, option: string, text: unknown): string {
   if (text === undefined) return "";
   if (typeof text === "string") return text;
   throw wrong(`: "${option}" is ${kindOf(text)}, and must be a string`);
+}
+
+/** A flag, or a function of the module's settings. */
+function readChoice(wrong: Wrong, option: string, flag: unknown, { config }: HostSettings): boolean {
+  if (typeof flag !== "function") return readFlag(wrong, option, flag);
+  const chosen: unknown = flag(config);
+  if (typeof chosen === "boolean") return chosen;
+  throw wrong(`: "${option}" returns ${kindOf(chosen)}, and must return true or false`);
 }
 
 function readFlag(wrong: Wrong, option: string, flag: unknown): boolean {

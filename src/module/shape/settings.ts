@@ -7,6 +7,8 @@ export const NO_SETTINGS: ModuleSettings = Object.freeze({});
 
 /** The server's part of a module's settings. undefined: not set. */
 export interface HostSettings {
+  /** All of them, as the config file has them. */
+  readonly config: Readonly<Record<string, unknown>>;
   /** For routes without a `run` that can run elsewhere. */
   readonly run: RunsOn | undefined;
   /** Overrides the module's own. */
@@ -34,6 +36,7 @@ export function hostSettings(config: Readonly<Record<string, unknown>>): HostSet
   const { run, reload, timeouts } = config;
   const times: object = typeof timeouts === "object" && timeouts !== null ? timeouts : {};
   return {
+    config,
     run: run === "inline" || run === "pool" || run === "process" ? run : undefined,
     reload: reload === "swap" || reload === "exclusive" ? reload : undefined,
     handlerMs: numberIn(times, "handlerMs"),

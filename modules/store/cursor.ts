@@ -1,6 +1,6 @@
 /** A place in an index, as a text that clients pass back. Pure. */
 import type { IndexValue, StoreEntry } from "hrmr";
-import { invalid } from "./query";
+import { Refusal } from "./refusal";
 
 export function cursorAt(value: IndexValue, key: string): string {
   return Buffer.from(JSON.stringify([value, key])).toString("base64url");
@@ -12,10 +12,10 @@ export function entryAt(index: string, cursor: string): StoreEntry<string> {
   try {
     place = JSON.parse(Buffer.from(cursor, "base64url").toString());
   } catch {
-    throw invalid("?after= is not `next` of a page");
+    throw new Refusal(400, "INVALID_VALUE", "after is not the `next` of a page");
   }
   if (!Array.isArray(place) || place.length !== 2 || typeof place[1] !== "string")
-    throw invalid("?after= is not `next` of a page");
+    throw new Refusal(400, "INVALID_VALUE", "after is not the `next` of a page");
   const [value, key] = place as [IndexValue, string];
   const document = index.split(".").reduceRight<unknown>((inner, name) => ({ [name]: inner }), value);
   return { key, value: JSON.stringify(document), version: 0, expiresAt: null };
