@@ -19,13 +19,15 @@ import { defineModule, type Message } from "hrmr";
 import { Gate } from "./gate";
 import { errorLine, RawSubscriber } from "./raw";
 import { Rights } from "./rights";
-import { readSettings } from "./settings";
+import { SETTINGS } from "./settings";
 import { mayShowToken, SocketFeeds } from "./sockets";
 import { errorResponse, openEventStream } from "./sse";
 
 export default defineModule({
+  config: SETTINGS,
+
   async setup(context) {
-    const settings = readSettings(context.config);
+    const settings = context.config;
     if (settings.topics.length === 0 && settings.emit.length === 0)
       context.log.warn('clients get no events: name topics in hrmr.json, such as "events": { "topics": ["user.*"] }');
     const gate = new Gate(settings, context);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { TOKENS_FILE, writeTokens } from "../../src/hub/access/token-file";
 import { hashOf, makeToken } from "../../src/hub/access/tokens";
 import { type Hub, shareHub } from "../support/hub";
+import { callProgram } from "../support/call-program";
 import { runProgram } from "../support/program";
 import { connectRaw } from "../support/raw-client";
 import { addToken, revokeToken } from "../support/tokens";
@@ -276,6 +277,26 @@ describe("a WebSocket", () => {
     }),
   );
 });
+
+test.each([
+  [
+    { topics: "user.*" },
+    'modules.events.topics: must be a list of topics such as ["user.*", "order.>"], or "*" for all',
+  ],
+  [{ topics: ["a", "b..c"] }, 'modules.events.topics[1]: must be a topic such as "user.created", "user.*" or "user.>"'],
+  [{ heartbeatMs: 1 }, "modules.events.heartbeatMs: must be a number of milliseconds from 10 to 3600000"],
+  [{ topic: ["a"] }, "modules.events.topic: is not a setting: use one of topics, emit, heartbeatMs"],
+])("settings %j are refused with the line of hrmr.json", (events, message) =>
+  onHub(async (hub) => {
+    hub.write("data/wrong/hrmr.json", JSON.stringify({ modules: { events } }, null, 2));
+    hub.write("data/wrong/modules/teller.ts", TELLER);
+    const { exitCode, stdout, stderr } = await callProgram(["validate", "--port", "0"], {
+      cwd: `${hub.dir}/data/wrong`,
+    });
+    expect([exitCode, stdout + stderr]).toEqual([1, expect.stringContaining(message)]);
+    expect(stdout + stderr).toMatch(/hrmr\.json:[456]:/);
+  }),
+);
 
 describe("where tokens are needed", () => {
   const guarded = shareHub({
