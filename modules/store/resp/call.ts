@@ -36,6 +36,17 @@ export interface Call {
 
 export type Run = (call: Call) => void | Promise<void>;
 
+/** Several of one command that came together. */
+export interface Together {
+  /** Each of them. */
+  readonly all: readonly Command[];
+  readonly out: Writer;
+  /** The selected collection. */
+  readonly documents: Collection<unknown>;
+  /** The same, with JSON texts as values. */
+  readonly texts: Collection<string>;
+}
+
 /** How a command uses the store. "session": it changes the session, and is never part of a transaction. */
 export type Use = "read" | "write" | "nothing" | "session";
 
@@ -56,6 +67,12 @@ export interface CommandSpec {
   /** Reads the whole collection: it runs outside of transactions, so that other clients are served meanwhile. */
   readonly isLong?: boolean;
   readonly run: Run;
+  /**
+   * Runs several by one call of the store, which is quicker than a transaction. Writes no reply before it is over.
+   *
+   * @returns how many have run, the first ones; null: one of them needs a transaction. @throws ReplyError likewise
+   */
+  readonly runMany?: (call: Together) => Promise<number> | null;
 }
 
 export const NO_KEYS: KeyPlaces = [0, 0, 0];

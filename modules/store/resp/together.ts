@@ -4,7 +4,7 @@
  */
 import type { StoreTransaction } from "hrmr";
 import type { Call, Documents } from "./call";
-import { errorText, isStoreError } from "./errors";
+import { errorText, isStoreError, ReplyError } from "./errors";
 import type { Peer, Ready } from "./peer";
 import type { Command } from "./reader";
 import type { Writer } from "./writer";
@@ -85,6 +85,15 @@ function isCommands(error: unknown): boolean {
 /** @returns how many of them have run, at least one; the replies of all others are still to come */
 export async function runTogether(peer: Peer, items: readonly Ready[]): Promise<number> {
   const { store } = peer.face.context;
+  const many = manyOf(peer, items);
+  if (many !== null) {
+    try {
+      return await many;
+    } catch (error) {
+      if (!isStoreError(error)) throw error;
+      return await failed(peer, items, error);
+    }
+  }
   const isPlain =
     items.every(({ spec }) => spec.use === "nothing") || (items.length === 1 && mayRunAlone(items[0] as Ready));
   const mark = peer.out.mark();
@@ -100,6 +109,27 @@ export async function runTogether(peer: Peer, items: readonly Ready[]): Promise<
     if (!isStoreError(error)) throw error;
     peer.out.reset(mark);
     return await failed(peer, items, error);
+  }
+}
+
+/** All of one command, if that can be done by one call of the store. @returns null: it cannot */
+function manyOf(peer: Peer, items: readonly Ready[]): Promise<number> | null {
+  const { spec } = items[0] as Ready;
+  if (spec.runMany === undefined || items.some((item) => item.spec !== spec)) return null;
+  const { store } = peer.face.context;
+  const { collection } = peer.data;
+  peer.lastCommand = spec.name;
+  try {
+    return spec.runMany({
+      all: items.map(({ args }) => args),
+      out: peer.out,
+      documents: store.collection(collection),
+      texts: store.collection(collection, { text: true }),
+    });
+  } catch (error) {
+    // The reply to one of them. Those before it have one, too.
+    if (isStoreError(error) || error instanceof ReplyError) return null;
+    throw error;
   }
 }
 

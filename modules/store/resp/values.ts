@@ -55,6 +55,15 @@ export function bytesOf(json: unknown): Bytes {
   return isUtf8(bytes) ? bytes.toString() : bytes;
 }
 
+/** The same for JSON text. */
+export function bytesOfText(text: string): Bytes {
+  // Most are short strings without escapes.
+  if (text.charCodeAt(0) === QUOTE && !text.includes("\\")) return text.slice(1, -1);
+  return bytesOf(JSON.parse(text));
+}
+
+const QUOTE = 0x22;
+
 export function bufferOf(value: Bytes): Buffer {
   return typeof value === "string" ? Buffer.from(value) : value;
 }

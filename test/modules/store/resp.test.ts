@@ -87,6 +87,33 @@ describe("a client of Redis", () => {
       );
     }));
 
+  test("gets each reply of commands that are all alike, and an error for those that fail", () =>
+    onHub(async (hub) => {
+      const command = (...words: string[]): string =>
+        `*${words.length}\r\n${words.map((word) => `$${word.length}\r\n${word}\r\n`).join("")}`;
+      const big = "x".repeat(1_100_000);
+      const names = Array.from({ length: 150 }, (_, at) => `alike${at}`);
+      const client = await hub.connect();
+      await client.send(names.map((name) => command("SET", name, `"${name}\\`)).join(""));
+      await client.waitFor("+OK\r\n".repeat(150));
+      await client.send(["a", "b", "c"].map((name) => command("SET", name, name === "b" ? big : name)).join(""));
+      await client.waitFor("are possible\r\n+OK\r\n");
+      await client.send(command("SET", "d", "1") + command("SET", "d", "2", "NX") + command("SET", "d", "3", "GET"));
+      await client.waitFor("$-1\r\n$1\r\n1\r\n");
+      const before = client.text.length;
+      const gone = Buffer.from(command("GET", "k\xff"), "latin1");
+      await client.send(
+        Buffer.concat([
+          Buffer.from(names.map((name) => command("GET", name)).join("") + command("GET", "none")),
+          gone,
+          Buffer.from(command("GET", "b") + command("GET", "d") + command("QUIT")),
+        ]),
+      );
+      const replies = names.map((name) => `$${name.length + 2}\r\n"${name}\\\r\n`).join("");
+      const rest = "$-1\r\n-INVALID_KEY the key is not UTF-8\r\n$-1\r\n$1\r\n3\r\n+OK\r\n";
+      expect((await client.waitForEnd()).slice(before)).toBe(replies + rest);
+    }));
+
   test("goes on over a reload of the module, in the middle of a command and of a transaction", () =>
     onHub(async (hub) => {
       const client = await hub.connect();

@@ -12,11 +12,13 @@ import {
   optionsFrom,
   placesOf,
   type Run,
+  type Together,
   typed,
 } from "../call";
 import { fail, NOT_FLOAT, NOT_INTEGER, SYNTAX, WOULD_OVERFLOW, wrongArity } from "../errors";
 import { addLongDoubles, type LongDouble, longDoubleText, readInteger, readLongDouble } from "../numbers";
-import { bufferOf, bytesAt, bytesOf, fromBuffer, jsonOf, keyAt, keysFrom } from "../values";
+import type { Command } from "../reader";
+import { bufferOf, bytesAt, bytesOf, bytesOfText, fromBuffer, jsonOf, keyAt, keysFrom } from "../values";
 import { type Expiry, EXPIRY_UNITS, expireAt, positiveExpiryAt, setUntil } from "./expiry";
 
 /** Redis has the same. In bytes. */
@@ -25,6 +27,35 @@ const TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 
 async function get({ args, documents, out }: Call): Promise<void> {
   tell(out, await documents.get(keyAt(args, 1)));
+}
+
+/** Documents that are read at once: each may be large. */
+const READ_TOGETHER = 64;
+
+function getTogether({ all, out, texts }: Together): Promise<number> {
+  const count = Math.min(all.length, READ_TOGETHER);
+  const keys: string[] = [];
+  for (let at = 0; at < count; at++) keys.push(keyAt(all[at] as Command, 1));
+  return texts.getMany(keys).then((found) => {
+    for (const document of found) {
+      if (document === null) out.null();
+      else out.bulk(bytesOfText(document.value));
+    }
+    return found.length;
+  });
+}
+
+function setTogether({ all, out, documents }: Together): Promise<number> | null {
+  const writes: { set: string; value: unknown }[] = [];
+  for (const args of all) {
+    // With options.
+    if (args.length !== 3) return null;
+    writes.push({ set: keyAt(args, 1), value: jsonOf(bytesAt(args, 2)) });
+  }
+  return documents.batch(writes).then(({ length }) => {
+    for (let at = 0; at < length; at++) out.ok();
+    return length;
+  });
 }
 
 function tell(out: Call["out"], document: StoreDocument | null): void {
@@ -207,8 +238,14 @@ const command = (
 ): CommandSpec => ({ name, arity, use, keys, group: "string", since, summary, run });
 
 export const STRINGS: readonly CommandSpec[] = [
-  command("get", 2, "read", ONE_KEY, "1.0.0", "Returns the string value of a key.", get),
-  command("set", -3, "write", ONE_KEY, "1.0.0", "Sets the string value of a key, whatever its type was.", set),
+  {
+    ...command("get", 2, "read", ONE_KEY, "1.0.0", "Returns the string value of a key.", get),
+    runMany: getTogether,
+  },
+  {
+    ...command("set", -3, "write", ONE_KEY, "1.0.0", "Sets the string value of a key, whatever its type was.", set),
+    runMany: setTogether,
+  },
   command("getset", 3, "write", ONE_KEY, "1.0.0", "Sets a value and returns the one before.", getSet),
   command("getdel", 2, "write", ONE_KEY, "6.2.0", "Returns a value and deletes the key.", getDelete),
   command("getex", -2, "write", ONE_KEY, "6.2.0", "Returns a value and sets when it is gone.", getAndExpire),

@@ -48,6 +48,8 @@ export class SqliteBackend implements Backend, Found {
   #readers: Readers | null = null;
   #batch: SqliteBatch | null = null;
   #dataVersion = 0;
+  /** In this turn of the loop. */
+  #hasLooked = false;
   #batches = 0;
   /** Of the newest change, that of the batch under way included. */
   lastVersion = 0;
@@ -410,12 +412,22 @@ export class SqliteBackend implements Backend, Found {
   // ---- other processes ----
 
   look(): void {
-    this.#try(() => this.#refresh());
+    this.#try(() => {
+      if (this.#batch === null) this.#refreshNow();
+    });
   }
 
+  /** Once in a turn of the loop: what has come since was not there when the turn began. */
   #refresh(): void {
-    if (this.#batch === null) this.#refreshNow();
+    if (this.#batch !== null || this.#hasLooked) return;
+    this.#refreshNow();
+    this.#hasLooked = true;
+    asHost(() => setImmediate(this.#lookAgain));
   }
+
+  readonly #lookAgain = (): void => {
+    this.#hasLooked = false;
+  };
 
   /** Another process may have written. */
   #refreshNow(): void {
