@@ -53,11 +53,16 @@ export async function writeAll(
   return written;
 }
 
-/** The same for the same documents, whatever database they are in and whichever versions they have. */
-export async function digestOf(backend: Backend): Promise<{ documents: number; hash: string }> {
+/**
+ * The same for the same documents, whatever database they are in and whichever versions they have.
+ *
+ * @param lasting only documents that are still there at this time count. In milliseconds since 1970
+ */
+export async function digestOf(backend: Backend, lasting: number): Promise<{ documents: number; hash: string }> {
   const hasher = new Bun.CryptoHasher("sha256");
   let documents = 0;
   for await (const { collection, entry } of allRows(backend)) {
+    if (entry.expiresAt !== null && entry.expiresAt <= lasting) continue;
     documents++;
     // Databases may write JSON in ways of their own.
     const value = JSON.stringify(JSON.parse(entry.text));

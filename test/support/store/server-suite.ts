@@ -1,8 +1,9 @@
 /** What the store does on a database server, beside what every backend does: several servers of hrmr, and failures. */
 import { afterAll, describe, expect, test } from "bun:test";
+import { rmSync } from "node:fs";
 import { openBackend } from "../../../src/store/backends/open";
-import type { Hub } from "../hub";
-import { withHub } from "../hub";
+import { callProgram } from "../call-program";
+import { type Hub, makeProject, withHub } from "../hub";
 import { runOnStore, STORE_MODULE } from "../store-module";
 import { until } from "../until";
 import { CutLink } from "./cut-link";
@@ -42,6 +43,9 @@ export function describeServer({ name, skipped, server, makeUser }: ServerSuiteO
     );
     test("a commit whose answer is lost is done once, and one that never arrived is not done", async () => {
       await lostAnswers(await server());
+    });
+    test("hrmr store copies to it and from it, compares, backs up and checks, and shows no password", async () => {
+      await commands(await server(), makeUser);
     });
     test("what is wrong with the database is said with a code and without the password", async () => {
       await refusals(await server(), makeUser);
@@ -228,11 +232,54 @@ async function lostAnswers(server: StartedServer): Promise<void> {
   }
 }
 
+/** The URL with another user and password. */
+function as(url: string, user: string, password: string): string {
+  return url.replace(/\/\/[^@]*@/, `//${user}:${encodeURIComponent(password)}@`);
+}
+
+async function commands(server: StartedServer, makeUser: ServerSuiteOptions["makeUser"]): Promise<void> {
+  const plain = await server.fresh();
+  for (const statement of makeUser("mover", SECRET)) await server.ask(plain, statement);
+  const url = as(plain, "mover", SECRET);
+  const lines = ["a\0", "ä ", "b"].flatMap((key) =>
+    ["one", "two"].map(
+      (collection) =>
+        `{"collection":"${collection}","key":${JSON.stringify(key)},"value":{"n":1.50,"t":"\\u0000'\\\\"},"expiresAt":null}`,
+    ),
+  );
+  const dir = makeProject({
+    "hrmr.json": JSON.stringify({ store: { url: "json://data/hub.json" } }),
+    "in.jsonl": lines.join("\n"),
+  });
+  const told: string[] = [];
+  const hrmr = async (...words: string[]): Promise<string> => {
+    const { exitCode, stdout, stderr } = await callProgram(words, { cwd: dir });
+    told.push(stdout, stderr);
+    if (exitCode !== 0) throw new Error(`hrmr ${words.join(" ")} ended with ${exitCode}: ${stdout}${stderr}`);
+    return stdout;
+  };
+  try {
+    await hrmr("store", "import", "in.jsonl", "--url", "sqlite://from.sqlite");
+    const all = await hrmr("store", "export", "--url", "sqlite://from.sqlite");
+    expect(await hrmr("store", "copy", url, "--url", "sqlite://from.sqlite")).toContain("6 documents copied to ");
+    // To the store of this folder.
+    expect(await hrmr("store", "copy", "--url", url)).toContain("and compared");
+    await hrmr("backup", "copy.backup", "--url", url);
+    for (const from of [[], ["--url", url], ["--url", "sqlite://copy.backup"]])
+      expect(await hrmr("store", "export", ...from)).toBe(all);
+    expect(await hrmr("store", "check", "--url", url)).toBe("The store is in order.\n");
+    await hrmr("store", "compact", "--url", url);
+    await expect(hrmr("store", "copy", url, "--url", "sqlite://from.sqlite")).rejects.toThrow("already");
+    await expect(hrmr("restore", "copy.backup", "--url", url)).rejects.toThrow("hrmr store copy URL");
+    expect(told.join("\n")).not.toMatch(/p4ss|w0rd/);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
 async function refusals(server: StartedServer, makeUser: ServerSuiteOptions["makeUser"]): Promise<void> {
   const url = await server.fresh();
   for (const statement of makeUser("locked", SECRET)) await server.ask(url, statement);
-  const as = (user: string, password: string, at = url): string =>
-    at.replace(/\/\/[^@]*@/, `//${user}:${encodeURIComponent(password)}@`);
   const opened = async (at: string): Promise<string> => {
     const backend = openBackend(at, backendOptions());
     try {
@@ -244,8 +291,8 @@ async function refusals(server: StartedServer, makeUser: ServerSuiteOptions["mak
       return `${code} ${message}`;
     }
   };
-  expect(await opened(as("locked", SECRET))).toBe("open");
-  const wrong = await opened(as("locked", `${SECRET}-wrong`));
+  expect(await opened(as(url, "locked", SECRET))).toBe("open");
+  const wrong = await opened(as(url, "locked", `${SECRET}-wrong`));
   expect(wrong).toMatch(/^UNAVAILABLE .*refuses the user's password/);
   expect(wrong).not.toContain("p4ss");
   expect(await opened(url.replace(/\/\w+\?/, "/missing?"))).toMatch(/^UNAVAILABLE .*has no such database/);
@@ -260,7 +307,7 @@ async function refusals(server: StartedServer, makeUser: ServerSuiteOptions["mak
   const files = {
     "modules/probe.ts": STORE_MODULE,
     "hrmr.json": JSON.stringify({ store: { url: "${STORE_URL}" } }),
-    ".env": `STORE_URL=${as("locked", `${SECRET}-wrong`)}\n`,
+    ".env": `STORE_URL=${as(url, "locked", `${SECRET}-wrong`)}\n`,
   };
   await withHub(files, [], async (hub) => {
     const { code, message } = await runOnStore(hub, `return store.collection("c").get("a");`);

@@ -16,6 +16,9 @@ import { lineWidth, paintFor, printJson, tableLines } from "../../screen/termina
 import { checkedUrl, findStore, type FoundStore, STORE_ARGS, withStore } from "./open-store";
 import { ProgressBar } from "./progress";
 
+/** A copy is compared but for documents that end within so long. In milliseconds. */
+const COMPARED_MS = 3_600_000;
+
 const FORMS = {
   ls: "ls [COLLECTION]",
   get: "get COLLECTION KEY",
@@ -49,6 +52,8 @@ const args = {
 
 interface StoreCall {
   readonly found: FoundStore;
+  /** The store of this folder's server. null: `found` is it */
+  readonly own: (() => Promise<FoundStore>) | null;
   readonly words: readonly string[];
   readonly prefix: string;
   readonly limit: number;
@@ -64,6 +69,7 @@ export const storeCommand = defineCommand({
     const action = readAction(word);
     const call = {
       found: await findStore({ url, config, modules, data }),
+      own: url === undefined ? null : async () => await findStore({ config, modules, data }),
       words,
       prefix: prefix ?? "",
       limit: Number(limit ?? 100),
@@ -198,8 +204,10 @@ async function write(backend: Backend, mutation: Mutation): Promise<void> {
 // ---- moving ----
 
 async function copy(backend: Backend, call: StoreCall): Promise<number> {
-  const [url = ""] = wordsFor("copy", call, 1);
-  const target = { ...call.found, url: checkedUrl(url) };
+  // A password would be seen on the command line: the settings may name the target.
+  const [url] = wordsFor("copy", call, call.own === null ? 1 : 0, 1);
+  const target = url === undefined ? await call.own?.() : { ...call.found, url: checkedUrl(url) };
+  if (target === undefined) throw new Error("a copy has a target. This is a bug in hrmr; please report it.");
   if (target.url === call.found.url) throw badValue("The store cannot be copied onto itself.", "Name another URL.");
   return await withStore(target, async (into) => {
     if ((await into.collections()).some(({ documents }) => documents > 0))
@@ -210,7 +218,9 @@ async function copy(backend: Backend, call: StoreCall): Promise<number> {
     const bar = new ProgressBar("copied", await countOf(backend));
     const documents = await writeAll(into, copies(backend), bar.tell);
     bar.end();
-    const [from, to] = [await digestOf(backend), await digestOf(into)];
+    // Those that end meanwhile would be in one of both only.
+    const lasting = Date.now() + COMPARED_MS;
+    const [from, to] = [await digestOf(backend, lasting), await digestOf(into, lasting)];
     if (from.documents !== to.documents || from.hash !== to.hash)
       throw new UserError("The copy differs from the store: something was written meanwhile.", {
         code: "COPY_DIFFERS",
