@@ -178,8 +178,9 @@ export class SharedBackend implements Backend {
     leader.listen(this.#pathOf(this.#socket));
     this.#lease.name({ pid: process.pid, socket: this.#socket });
     this.#leader = leader;
-    // Changes of the leader before, which did not tell them any more.
+    // Changes that the leader before did not tell any more.
     if (seen !== null) this.#tellSince(seen);
+    else this.#look();
     this.#answerWaiting();
   }
 
@@ -242,6 +243,8 @@ export class SharedBackend implements Backend {
       });
       if (this.#isClosed) side.close();
       else if (!side.isGone) this.#follower = side;
+      // What this process has written while there was no leader was told to nobody.
+      if (this.#database.isOpenToAll) side.wrote();
       return true;
     } catch {
       return false;
