@@ -36,7 +36,7 @@ export function variableFor(name: string, key: string): string {
   return `${MODULE_PREFIX}${variableForms(name)[0]}_${variableForms(key)[0]}`;
 }
 
-/** `text` parsed as JSON: `42`, `true`, `{"a": 1}`; the text itself if it is no JSON. For a module's own settings. */
+/** `text` parsed as JSON: `42`, `true`, `{"a": 1}`; the text itself if it is not JSON. For a module's own settings. */
 export function jsonOrText(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -360,7 +360,7 @@ void hrmr_release(const char *text);
 
 /*
  * The value at `path` in `json`: "user.name", "rows.0.id"; "" is all of it. A text is given as it is, other values as
- * JSON. NULL: it is not there, or `json` is no JSON.
+ * JSON. NULL: it is not there, or `json` is not JSON.
  */
 const char *hrmr_json(const char *json, const char *path);
 

@@ -39,7 +39,7 @@ describe("hrmr store", () => {
     [["store", "get", "scores"], 2, "takes COLLECTION KEY"],
     [["store", "get", "scores", "nobody"], 1, 'There is no document "nobody" in scores'],
     [["store", "set", "scores", "k", "{"], 2, "is not JSON"],
-    [["store", "set", "a b", "k", "1"], 1, "is no name of a collection"],
+    [["store", "set", "a b", "k", "1"], 1, "is not a name of a collection"],
     [["store", "ls", "--url", "ftp://x"], 2, "is not the URL of a store"],
     [["store", "copy"], 2, "takes URL"],
     [["restore", "missing.sqlite"], 2, "There is no file missing.sqlite"],

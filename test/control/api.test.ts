@@ -463,7 +463,7 @@ describe("a request to the control socket", () => {
       );
     }));
 
-  test("returns what is no JSON as text", () =>
+  test("returns what is not JSON as text", () =>
     withControl({}, async ({ path }) => {
       expect((await controlRequest<string>(path, "GET", "/v1/metrics")).body).toStartWith("# TYPE");
     }));

@@ -292,7 +292,7 @@ describe("a reload", () => {
       expect(await hub.ask("SHOW\n")).toBe("three \n");
     }));
 
-  test("hands over what is large and what is no JSON, and tells what cannot be copied", () =>
+  test("hands over what is large and what is not JSON, and tells what cannot be copied", () =>
     reused({ "modules/near.ts": NEAR, "hrmr.json": '{ "timeouts": { "loadMs": 15000 } }' }, [], async (hub) => {
       const holder = (version: string, state: string): string =>
         moduleSource(`{

@@ -315,8 +315,8 @@ describe("a process that sends anything", () => {
     });
 
   const refused: [string, Mutation, string][] = [
-    ["text that is no JSON", { ...set("a", 1), text: "{" } as Mutation, "INVALID_VALUE"],
-    ["a patch that is no JSON", { ...set("a", 1), kind: "patch", text: "" } as Mutation, "INVALID_VALUE"],
+    ["text that is not JSON", { ...set("a", 1), text: "{" } as Mutation, "INVALID_VALUE"],
+    ["a patch that is not JSON", { ...set("a", 1), kind: "patch", text: "" } as Mutation, "INVALID_VALUE"],
   ];
   for (const [what, mutation, code] of refused)
     test(`${what} is refused, and written by nobody`, async () => {

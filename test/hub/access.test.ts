@@ -32,12 +32,12 @@ describe("a scope", () => {
   ])("is %s", (text) => expect(scopeMistake(text)).toBeNull());
 
   test.each([
-    ["", '"" is no scope: it begins with none of rpc, events, store, http, admin, app'],
+    ["", '"" is not a scope: it begins with none of rpc, events, store, http, admin, app'],
     ["*", "it begins with none of rpc"],
     ["rcp:x", "Did you mean rpc"],
     ["rpc", '"rpc" names nothing: write rpc:accounts.*, or rpc:* for all'],
     ["rpc:", "names nothing"],
-    ["http:x", '"http:x" is no scope: write http alone'],
+    ["http:x", '"http:x" is not a scope: write http alone'],
     ["rpc:a b", "a space, a comma"],
     ["rpc:a,rpc:b", "a space, a comma"],
     ["rpc:a\u0000", "a control character"],
@@ -144,7 +144,7 @@ describe("the tokens' file", () => {
 
   const one = recordOf("bob", "x", ["http"]);
   test.each([
-    ["nonsense", "is no JSON"],
+    ["nonsense", "is not JSON"],
     ["{}", 'holds no { "version": 1'],
     ['{ "version": 2, "tokens": [] }', 'holds no { "version": 1'],
     [JSON.stringify({ version: 1, tokens: [7] }), "tokens[0]: name must be a text"],
@@ -286,7 +286,7 @@ describe("access control", () => {
     writeFileSync(file, "{");
     await until("the log says so", () => (control.isGood(token, "http"), said.length > 0));
     expect(control.isGood(token, "http")).toBe(true);
-    expect(said).toEqual([`The tokens' file ${file} is no JSON. The tokens that were read before stay valid.`]);
+    expect(said).toEqual([`The tokens' file ${file} is not JSON. The tokens that were read before stay valid.`]);
   });
 
   test("leaves the tokens of modules alone, counts wrong ones of its own, and finds one among subprotocols", () => {

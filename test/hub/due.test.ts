@@ -34,8 +34,8 @@ describe("times", () => {
     ["every", "is no interval"],
     ["* * * * * *", 'For seconds, write "every 10s"'],
     ["@reboot", 'write a "start"'],
-    ["61 * * * *", "is no cron line"],
-    ["", "is no cron line"],
+    ["61 * * * *", "is not a cron line"],
+    ["", "is not a cron line"],
   ])("%p is refused with what to write", (text, problem) => {
     expect(() => parseWhen(text, null)).toThrow(problem);
   });

@@ -103,7 +103,11 @@ test.each([
     "const f = async () => { throw new Error('later') };\nawait f();\n",
     { line: 1, message: "later" },
   ],
-  ["a thrown string", 'throw "text";\n', { line: undefined, message: 'threw "text", which is no Error', frame: "" }],
+  [
+    "a thrown string",
+    'throw "text";\n',
+    { line: undefined, message: 'threw "text", which is not an Error', frame: "" },
+  ],
   ["a wrong shape", "export default { routes: {} };\n", { line: undefined, message: /^Module "m": "routes" is empty/ }],
   [
     "a getter that throws",

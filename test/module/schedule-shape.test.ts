@@ -47,7 +47,7 @@ test.each([
   [{ "every 10ms": run }, 'task "every 10ms" is no interval'],
   [{ "0 0 31 2 *": run }, 'task "0 0 31 2 *" never comes'],
   [{ tidy: { when: "0 0 31 4 *", run } }, '"when" "0 0 31 4 *" never comes'],
-  [{ tidy: { when: "hourly", run } }, '"when" "hourly" is no cron line'],
+  [{ tidy: { when: "hourly", run } }, '"when" "hourly" is not a cron line'],
   [{ tidy: { when: 10, run } }, '"when" is a number'],
   [{ tidy: { when: "@daily", timeZone: "Berlin", run } }, '"timeZone" "Berlin" is no time zone'],
   [{ tidy: { when: "every 1h", timeZone: "UTC", run } }, '"timeZone" has no meaning for an interval'],

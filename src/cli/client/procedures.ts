@@ -17,7 +17,7 @@ const HOW_TO_FETCH = "hrmr call HOST:PORT rpc.discover --token-file FILE > openr
 export function readProcedures(document: unknown): ClientProcedure[] {
   const methods = (document as { readonly methods?: unknown } | null)?.methods;
   if (!Array.isArray(methods)) {
-    throw new UserError("This is no OpenRPC document: it has no list of methods.", {
+    throw new UserError("This is not an OpenRPC document: it has no list of methods.", {
       code: "NO_OPENRPC",
       hint: `Get one from a running server: ${HOW_TO_FETCH}`,
     });

@@ -57,7 +57,7 @@ function readWords(words: readonly string[]): Words {
   if (surplus.length > 0) {
     const isNoInput = surplus.length === 1 && !isAddress && /^[\w-]+\.[\w-]+$/.test(json);
     if (isNoInput)
-      throw badValue(`${quoted(first)} is no address.`, "An address is HOST:PORT, such as localhost:8080.");
+      throw badValue(`${quoted(first)} is not an address.`, "An address is HOST:PORT, such as localhost:8080.");
     throw badValue(`hrmr call cannot read ${quoted(surplus[0] ?? "")}.`, QUOTES);
   }
   return { address: isAddress ? first : null, name, json };
@@ -66,13 +66,13 @@ function readWords(words: readonly string[]): Words {
 const HOW_TO_GET_TOKEN = "Make one: (umask 077 && hrmr token add NAME --scope 'rpc:MODULE.*' > FILE).";
 const QUOTES = `Quote the input: hrmr call kv.get '{"key":"a"}'.`;
 
-/** @throws UserError BAD_VALUE: it is no JSON */
+/** @throws UserError BAD_VALUE: it is not JSON */
 function checkInput(json: string): string {
   try {
     if (json.trim() !== "") JSON.parse(json);
     return json.trim();
   } catch (error) {
-    throw badValue(`The input ${quoted(json.slice(0, 60))} is no JSON: ${(error as Error).message}.`, QUOTES);
+    throw badValue(`The input ${quoted(json.slice(0, 60))} is not JSON: ${(error as Error).message}.`, QUOTES);
   }
 }
 

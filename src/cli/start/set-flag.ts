@@ -45,7 +45,7 @@ function setOne(draft: ConfigDraft, given: string, cwd: string): string | null {
 }
 
 /**
- * A module's own settings take any value: JSON, or a text if it is no JSON. The server's settings of a module are
+ * A module's own settings take any value: JSON, or a text if it is not JSON. The server's settings of a module are
  * checked.
  */
 function setForModule(draft: ConfigDraft, path: string[], text: string, cwd: string): string | null {

@@ -103,7 +103,7 @@ export class HostedCalls {
 
   /** As `cancel`, from within a handler that is on the stack. */
   cancelWhileBlocked(seq: number, reason: CancelReason): void {
-    // Only the code that waits for it listens, and it is no module's.
+    // Only the code that waits for it listens, and it is not a module's.
     if (Atomics.load(this.#shared, ON_STACK) === seq) this.#last?.cancel(reason);
     else this.#underWay.get(seq)?.message.cancel(reason);
   }

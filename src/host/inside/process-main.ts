@@ -42,7 +42,7 @@ export function runModuleProcess(): Promise<never> {
 /** Takes the IPC channel away: a module that calls `process.send` has no parent of its own. */
 function takeChannel(): (data: ReplyBatch | FromPlace | typeof READY) => void {
   const send = process.send?.bind(process);
-  if (send === undefined) throw new Error("A module's process is started by its server: this is no command.");
+  if (send === undefined) throw new Error("A module's process is started by its server: this is not a command.");
   Object.assign(process, { send: undefined, disconnect: undefined });
   return (data) => void send(data);
 }

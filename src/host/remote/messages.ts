@@ -319,6 +319,6 @@ export function failureOf(thrown: unknown): FailureData {
 function readFailure(thrown: unknown): FailureData {
   if (thrown instanceof Error)
     return { name: String(thrown.name), message: String(thrown.message), stack: String(thrown.stack) };
-  const text = `threw ${Bun.inspect(thrown)}, which is no Error`;
+  const text = `threw ${Bun.inspect(thrown)}, which is not an Error`;
   return { name: "Error", message: text, stack: text };
 }

@@ -341,14 +341,14 @@ class PlaceWatch implements WatchSink {
   }
 }
 
-/** Of a module's process, which may send anything: text that is no JSON would break all who read it. */
+/** Of a module's process, which may send anything: text that is not JSON would break all who read it. */
 function mustBeJson({ mutations }: Commit): void {
   for (const mutation of mutations) {
     if (mutation.kind !== "set" && mutation.kind !== "patch") continue;
     try {
       JSON.parse(mutation.text);
     } catch {
-      throw new StoreError("INVALID_VALUE", `the value for "${mutation.key}" is no JSON`);
+      throw new StoreError("INVALID_VALUE", `the value for "${mutation.key}" is not JSON`);
     }
   }
 }

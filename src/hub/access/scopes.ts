@@ -38,17 +38,17 @@ export function scopeMistake(text: string): string | null {
     return `a scope has at most ${MAX_SCOPE_CHARS} characters, and one has ${text.length}`;
   if (!Object.hasOwn(AREAS, area)) {
     const near = suggest(area, Object.keys(AREAS));
-    return `${quoted(text)} is no scope: it begins with none of ${Object.keys(AREAS).join(", ")}${near === "" ? "" : `. ${near.replace(/\?$/, "")}`}`;
+    return `${quoted(text)} is not a scope: it begins with none of ${Object.keys(AREAS).join(", ")}${near === "" ? "" : `. ${near.replace(/\?$/, "")}`}`;
   }
   const example = AREAS[area] as string;
-  if (PLAIN.has(area)) return names === null ? null : `${quoted(text)} is no scope: write ${area} alone`;
+  if (PLAIN.has(area)) return names === null ? null : `${quoted(text)} is not a scope: write ${area} alone`;
   if (names === null || names === "") return `${quoted(text)} names nothing: write ${example}, or ${area}:* for all`;
   if (/[\s"'`\\,]/.test(names) || /\p{Cc}/u.test(names))
-    return `${quoted(text)} is no scope: a space, a comma, a quote, a backslash or a control character is in it`;
-  if (names.split(/[.:]/).includes("")) return `${quoted(text)} is no scope: a name in it is empty`;
+    return `${quoted(text)} is not a scope: a space, a comma, a quote, a backslash or a control character is in it`;
+  if (names.split(/[.:]/).includes("")) return `${quoted(text)} is not a scope: a name in it is empty`;
   // "a*b" and "a*.b" would be read in two ways.
   if (/\*(?!$|[.:])|[^.:]\*(?!$)/.test(names))
-    return `${quoted(text)} is no scope: * stands for a whole name, or at the end for all that follows`;
+    return `${quoted(text)} is not a scope: * stands for a whole name, or at the end for all that follows`;
   return null;
 }
 

@@ -117,7 +117,7 @@ function parseJson(text: string, file: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw tokensError(file, "is no JSON", HINT, cause);
+    throw tokensError(file, "is not JSON", HINT, cause);
   }
 }
 

@@ -188,7 +188,7 @@ function takenError(file: string): UserError {
 function twoFilesError(name: string, one: string, other: string): UserError {
   return new UserError(`Two files claim the module name "${name}": ${displayPath(one)} and ${displayPath(other)}.`, {
     code: "MODULE_NAME_TWICE",
-    hint: "Rename or remove one of them. A name that begins with _ is no module.",
+    hint: "Rename or remove one of them. A name that begins with _ is not a module.",
   });
 }
 

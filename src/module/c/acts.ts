@@ -29,7 +29,7 @@ export function callService(
     const caller = serving(context, "hrmr_call");
     const dot = name.lastIndexOf(".");
     if (dot < 1)
-      throw new ServiceError("INVALID_INPUT", `hrmr_call: ${JSON.stringify(name)} is no service. Write "kv.get"`);
+      throw new ServiceError("INVALID_INPUT", `hrmr_call: ${JSON.stringify(name)} is not a service. Write "kv.get"`);
     const order = {
       caller: { module: caller.name, generation: caller.generation },
       module: name.slice(0, dot),
@@ -70,7 +70,7 @@ function valueOf(name: string, json: string | null): unknown {
   try {
     return JSON.parse(json);
   } catch (error) {
-    throw new ServiceError("INVALID_INPUT", `${name}: the text is no JSON: ${messageOf(error)}`);
+    throw new ServiceError("INVALID_INPUT", `${name}: the text is not JSON: ${messageOf(error)}`);
   }
 }
 

@@ -137,7 +137,7 @@ function serviceOf(
     if (text === "") return {};
     const read = schemaOf(text);
     if (read !== null) return { [option]: read };
-    throw wrong(`the ${option} schema of the service "${key}" is no JSON object`);
+    throw wrong(`the ${option} schema of the service "${key}" is not a JSON object`);
   };
   return {
     run: "process",
@@ -159,11 +159,11 @@ function resultOf(text: string): unknown {
     return JSON.parse(text);
   } catch (error) {
     const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
-    throw new ServiceError("INVALID_OUTPUT", `the result ${shown} is no JSON: ${messageOf(error)}`);
+    throw new ServiceError("INVALID_OUTPUT", `the result ${shown} is not JSON: ${messageOf(error)}`);
   }
 }
 
-/** A schema that is shown, and takes every value. @returns null: it is no JSON object */
+/** A schema that is shown, and takes every value. @returns null: it is not a JSON object */
 function schemaOf(text: string): StandardSchema | null {
   let schema: unknown;
   try {

@@ -107,7 +107,7 @@ export function targetOf(url: string): { path: string; query: string } {
 
 /**
  * @param path names and indexes with dots between: "rows.0.id"; "": all of it
- * @returns a text as it is, other values as JSON. null: it is not there, or `json` is no JSON
+ * @returns a text as it is, other values as JSON. null: it is not there, or `json` is not JSON
  */
 export function jsonAt(json: string, path: string): string | null {
   let value: unknown;

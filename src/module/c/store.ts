@@ -151,7 +151,7 @@ function valueOf(key: string, json: string | null): unknown {
   try {
     if (json !== null) return JSON.parse(json);
   } catch (error) {
-    throw new StoreError("INVALID_VALUE", `the value of ${JSON.stringify(key)} is no JSON: ${messageOf(error)}`);
+    throw new StoreError("INVALID_VALUE", `the value of ${JSON.stringify(key)} is not JSON: ${messageOf(error)}`);
   }
   throw new StoreError("INVALID_VALUE", `the value of ${JSON.stringify(key)} is NULL: write "null" for null`);
 }

@@ -115,7 +115,7 @@ export function buildLogsError(
  */
 export function thrownError(module: string, source: string, thrown: unknown, doing: string): ModuleError {
   if (thrown instanceof ModuleError) return thrown;
-  const reason = thrown instanceof Error ? messageOf(thrown) : `threw ${Bun.inspect(thrown)}, which is no Error`;
+  const reason = thrown instanceof Error ? messageOf(thrown) : `threw ${Bun.inspect(thrown)}, which is not an Error`;
   const message = doing === "" ? reason : `${doing}: ${reason}`;
   // The thrown value is not kept as the cause: it would keep the version's whole graph in memory.
   return new ModuleError(module, message, thrownPosition(source, thrown));
@@ -238,7 +238,7 @@ export function authorStack(thrown: unknown): string {
 }
 
 function stackOf(thrown: unknown, causes: number): string {
-  if (!(thrown instanceof Error)) return `threw ${Bun.inspect(thrown)}, which is no Error`;
+  if (!(thrown instanceof Error)) return `threw ${Bun.inspect(thrown)}, which is not an Error`;
   const frames = String(thrown.stack ?? "")
     .split("\n")
     .filter((line) => /^\s+at /.test(line) && !isServers(line))

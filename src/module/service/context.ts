@@ -57,7 +57,7 @@ interface FrameFacts {
   readonly caller: string;
   /** The caller's. null: it has none. */
   readonly parent: CallFrame | null;
-  /** "kv.get". null: it is no service. */
+  /** "kv.get". null: it is not a service. */
   readonly name: string | null;
   /** By performance.now(); Infinity: never. */
   readonly deadlineAt: number;

@@ -69,7 +69,7 @@ function readOrigins(wrong: Wrong, origins: unknown): "*" | readonly string[] {
     const read = typeof origin === "string" ? readOrigin(origin) : null;
     if (read !== null) return read;
     throw wrong(
-      `: "websocket.origins" holds ${shown(origin)}, which is no origin. Write it as "https://app.example.com"`,
+      `: "websocket.origins" holds ${shown(origin)}, which is not an origin. Write it as "https://app.example.com"`,
     );
   });
 }

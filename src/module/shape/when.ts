@@ -64,7 +64,7 @@ function parseInterval(text: string): When {
   if (count === "" || Number.isNaN(ms)) throw new WhenError(`is no interval. ${INTERVALS}`);
   if (ms < MIN_INTERVAL_MS) throw new WhenError('is too often: the least is "every 1s"');
   if (ms > MAX_INTERVAL_MS) throw new WhenError('is too seldom: the most is "every 366d"');
-  if (!Number.isSafeInteger(ms)) throw new WhenError(`is no whole number of milliseconds. ${INTERVALS}`);
+  if (!Number.isSafeInteger(ms)) throw new WhenError(`is not a whole number of milliseconds. ${INTERVALS}`);
   return { next: (afterMs) => (Math.floor(afterMs / ms) + 1) * ms };
 }
 
@@ -73,5 +73,5 @@ function cronProblem(text: string, message: string): string {
   if (message.includes("too many fields"))
     return 'has more than the five fields of cron (minute hour day month weekday). For seconds, write "every 10s"';
   const problem = message.replace(/^(?:Invalid cron expression|Bun\.cron): /, "").replace(/\.$/, "");
-  return `is no cron line: ${problem}. ${CRON}. ${INTERVALS} for intervals`;
+  return `is not a cron line: ${problem}. ${CRON}. ${INTERVALS} for intervals`;
 }

@@ -14,7 +14,7 @@ export function mustBeCollection(name: unknown): string {
   if (isCollection(name)) return name;
   throw new StoreError(
     "INVALID_NAME",
-    `${shown(name)} is no name of a collection: 1 to 64 letters, digits, "_", "-" and "." are possible`,
+    `${shown(name)} is not a name of a collection: 1 to 64 letters, digits, "_", "-" and "." are possible`,
   );
 }
 

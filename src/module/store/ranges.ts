@@ -21,7 +21,7 @@ export function keyRange(options: ListOptions = {}): KeyRange {
 
 export function indexRange(index: string, options: FindOptions = {}, form = AS_VALUES): IndexRange {
   if (typeof index !== "string" || index === "")
-    throw new StoreError("INVALID_NAME", `${Bun.inspect(index)} is no name of an index`);
+    throw new StoreError("INVALID_NAME", `${Bun.inspect(index)} is not a name of an index`);
   const { equals, from, to, after, limit, reverse = false } = options;
   if (equals !== undefined && (from !== undefined || to !== undefined))
     throw new StoreError("INVALID_VALUE", 'find: "equals" goes without "from" and "to"');

@@ -64,11 +64,11 @@ function entryAt(modulesDir: string, entry: string, info: Stats, next: Layout | 
     if (isModule) return { entry, isFolder: true, times: [info.atimeMs / 1000, info.mtimeMs / 1000] };
     // A folder beside a module that is a file may hold the module's data.
     if (next?.isFolder !== true) return null;
-    throw inTheWay(modulesDir, entry, "it is a folder without an index.ts, which is no module");
+    throw inTheWay(modulesDir, entry, "it is a folder without an index.ts, which is not a module");
   }
   if (info.isFile() && moduleNameOf(entry) !== null) return { entry, isFolder: false, times: null };
   if (next === null) return null;
-  throw inTheWay(modulesDir, entry, "it is no module");
+  throw inTheWay(modulesDir, entry, "it is not a module");
 }
 
 function inTheWay(modulesDir: string, entry: string, why: string): UserError {

@@ -36,7 +36,7 @@ export function checkModuleName(name: string): void {
     name === RPC || DEVICE.test(name) || name in {} || !isModuleFolder(name) || moduleNameOf(name) !== null;
   const isTaken = moduleNameOf(`${name}.ts`) !== name;
   if (NAME.test(name) && !isReserved && !isTaken) return;
-  throw new UserError(`${shown(name)} is no name for a module.`, {
+  throw new UserError(`${shown(name)} is not a name for a module.`, {
     code: "UPLOAD_NAME",
     hint: "Take letters, digits, - and _, beginning with a letter or a digit: 64 at most, and no reserved word.",
   });

@@ -49,7 +49,7 @@ interface Journal {
 }
 
 const JOURNAL = "upload.json";
-/** In the modules folder, since only there a rename always works. It is no module, and `--watch` ignores it. */
+/** In the modules folder, since only there a rename always works. It is not a module, and `--watch` ignores it. */
 const STAGING_HOME = ".hrmr";
 /** The packages of a folder module: never sent, and kept. */
 const PACKAGES = "node_modules";
@@ -210,7 +210,7 @@ function exchange({ modulesDir, staging }: Journal, { entry, isFolder, hadOld, h
   if (!hasNew) return;
   if (isFolder && hadOld) {
     // Another user of the modules folder may have put a link in its place meanwhile.
-    if (!lstatSync(old).isDirectory()) throw new Error(`${entry} is no folder any more`);
+    if (!lstatSync(old).isDirectory()) throw new Error(`${entry} is not a folder any more`);
     chmodSync(fresh, statSync(old).mode & 0o7777);
     move(join(old, PACKAGES), join(fresh, PACKAGES));
   }

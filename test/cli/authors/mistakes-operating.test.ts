@@ -192,7 +192,7 @@ const FILES: [string, Row][] = [
     },
   ],
   [
-    "a config file that is no JSON",
+    "a config file that is not JSON",
     { files: { ...GREET, "hrmr.json": '{ "threads": }' }, says: /^(Cannot read )?.*DIR\/hrmr\.json/ },
   ],
   [

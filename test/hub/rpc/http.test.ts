@@ -88,7 +88,7 @@ const NAMED: Record<string, [path: string, body: string, status: number, answer:
   "a text as input": ["bank.any", '"hi"', 200, "hi"],
   "no input": ["bank.any", "", 200, null],
   "an input that does not fit": ["bank.echo", "{}", 400, { error: expect.objectContaining({ code: -32602 }) }],
-  "an input that is no JSON": ["bank.echo", "{", 400, { error: expect.objectContaining({ code: -32700 }) }],
+  "an input that is not JSON": ["bank.echo", "{", 400, { error: expect.objectContaining({ code: -32700 }) }],
   "an unknown procedure": ["bank.ehco", "{}", 404, { error: expect.objectContaining({ code: -32601 }) }],
   "a service that is not public": ["bank.hidden", "{}", 404, { error: expect.objectContaining({ code: -32601 }) }],
   "a service's own error": [
@@ -256,10 +256,10 @@ test("hrmr call prints a result, its parts, or why it failed", () =>
     const noPort = await call("localhost", "bank.any", "{}");
     expect([noPort.exitCode, noPort.stderr]).toEqual([
       2,
-      expect.stringContaining('"localhost" is no address.\nAn address is HOST:PORT'),
+      expect.stringContaining('"localhost" is not an address.\nAn address is HOST:PORT'),
     ]);
     const cut = await call("bank.echo", "{text:1}");
-    expect([cut.exitCode, cut.stderr]).toEqual([2, expect.stringContaining("is no JSON")]);
+    expect([cut.exitCode, cut.stderr]).toEqual([2, expect.stringContaining("is not JSON")]);
   }));
 
 test("a module takes the keys that it claims, and without procedures the server has none of them", () =>

@@ -186,7 +186,7 @@ test.each([
   ["nobody.echo", "MODULE_MISSING", 'there is no module "nobody"'],
   ["callee_inline.missing", "SERVICE_MISSING", "it has echo"],
   ["echo", "INVALID_INPUT", '"echo" is no service'],
-  ["callee_inline.echo {oops", "INVALID_INPUT", "the text is no JSON"],
+  ["callee_inline.echo {oops", "INVALID_INPUT", "the text is not JSON"],
   ["callee_inline.throws", "FAILED", "a bug"],
   ["callee_pool.throws", "FAILED", "a bug"],
   ["callee_inline.count 3", "INVALID_OUTPUT", "streams its result"],

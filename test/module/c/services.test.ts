@@ -125,13 +125,13 @@ test("a service in C keeps its variables, and large values come whole", () =>
     expect(await ask(hub, "echo 1")).toBe(1);
   }));
 
-test("the failures of a service in C have codes: its own, a failure, and a result that is no JSON", () =>
+test("the failures of a service in C have codes: its own, a failure, and a result that is not JSON", () =>
   onHub(async (hub) => {
     expect(await ask(hub, "refuses")).toEqual({ code: "NO_FUNDS", message: "there is no money" });
     expect(await ask(hub, "fails")).toEqual({ code: "FAILED", message: expect.stringContaining("the disk is full") });
     expect(await ask(hub, "no_json")).toEqual({
       code: "INVALID_OUTPUT",
-      message: expect.stringContaining('the result "{oops" is no JSON'),
+      message: expect.stringContaining('the result "{oops" is not JSON'),
     });
     expect(await ask(hub, "missing")).toEqual({
       code: "SERVICE_MISSING",
@@ -212,7 +212,7 @@ test.each([
   ],
   ["no handler", 'hrmr_service(setup, "a", NULL);', 'the service "a" has NULL for a handler'],
   ["a name with a dot", 'hrmr_service(setup, "a.b", echo);', 'service "a.b" cannot have that name'],
-  ["a schema that is no JSON", 'hrmr_schema(hrmr_service(setup, "a", echo), "{", NULL);', "is no JSON object"],
+  ["a schema that is not JSON", 'hrmr_schema(hrmr_service(setup, "a", echo), "{", NULL);', "is not a JSON object"],
   ["a wrong time", 'hrmr_schedule(setup, "a", "every day", echo);', 'task "a"'],
   ["a wrong pattern", 'hrmr_on_event(setup, "a..b", echo);', '"on"'],
   ["a public route", 'hrmr_public(hrmr_http(setup, "/a", echo));', 'hrmr_public has no meaning for the route "/a"'],

@@ -227,7 +227,7 @@ test.each([
   ["no key", "GET c -", "INVALID_KEY"],
   ["a long key", `GET c ${"k".repeat(1025)}`, "INVALID_KEY"],
   ["no document", "SET c k - 0 -1", "INVALID_VALUE"],
-  ["a document that is no JSON", "SET c k {oops 0 -1", "INVALID_VALUE"],
+  ["a document that is not JSON", "SET c k {oops 0 -1", "INVALID_VALUE"],
   ["a wrong version", "SET c k 1 0 -5", "INVALID_VALUE"],
   ["a write of no kind", "COMMIT 0 c k 1 0 0 0 -", "INVALID_VALUE"],
   ["an infinite number", "INCREMENT c k inf", "NOT_A_NUMBER"],

@@ -110,7 +110,7 @@ test("a body can be read once, and bodyUsed tells", async () => {
   expect(found).toEqual([false, true, "TypeError"]);
 });
 
-test("json of what is no JSON rejects with a SyntaxError", async () => {
+test("json of what is not JSON rejects with a SyntaxError", async () => {
   expect(await inspect(post("{"), (request) => request.json().catch((error: Error) => error.name))).toBe("SyntaxError");
 });
 

@@ -129,7 +129,7 @@ describe("what was sent", () => {
   test.each([
     ["nothing", []],
     ["another module's file", ["hello.ts"]],
-    ["a file that is no module", ["greet.txt"]],
+    ["a file that is not a module", ["greet.txt"]],
     ["a type declaration", ["greet.d.ts"]],
     ["a folder without an index", ["a.ts", "b.ts"]],
     ["an index that lies too deep", ["lib/index.ts"]],

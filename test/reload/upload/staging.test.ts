@@ -292,7 +292,7 @@ describe("what is in the way", () => {
     expect(await codeOf(() => prepare("m", { "index.ts": "new" }))).toBe("done");
   });
 
-  test("is a folder that is no module, for a module in a folder", async () => {
+  test("is a folder that is not a module, for a module in a folder", async () => {
     put({ "m/notes.txt": "mine" });
     expect(await codeOf(() => prepare("m", { "index.ts": "new" }))).toBe("UPLOAD_TARGET");
     expect(await codeOf(() => prepare("m", { "m.ts": "new" }))).toBe("done");

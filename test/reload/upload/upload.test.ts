@@ -249,7 +249,7 @@ describe("hrmr push", () => {
       expect([readdirSync(join(hub.dir, "modules")), await hub.ask("M")]).toEqual([["m.ts"], "file again"]);
     }));
 
-  test("of what is no module says so before it asks any server", () =>
+  test("of what is not a module says so before it asks any server", () =>
     withHub({ "modules/greet.ts": greet("v1") }, [], async (hub) => {
       draft(hub, "notes.txt", "x");
       draft(hub, "m/index.ts", greet("x"));

@@ -269,7 +269,7 @@ class Reader {
   #broken(): UnreadableFile {
     return new UnreadableFile(
       "FAILED",
-      `cannot be read from line ${this.#number + 1} on: it is no JSON. Mend that line, or take a backup`,
+      `cannot be read from line ${this.#number + 1} on: it is not JSON. Mend that line, or take a backup`,
     );
   }
 
@@ -312,7 +312,7 @@ class Reader {
 const WRITTEN =
   /^\{(?:"change":(?<change>\d+),)?"collection":(?<collection>"(?:[^"\\]|\\.)*"),"key":(?<key>"(?:[^"\\]|\\.)*"),(?:"version":(?<version>\d+),)?(?:"expiresAt":(?<expiresAt>\d+),)?"value":(?<value>.*)\}$/s;
 
-/** @returns null: it is no JSON object */
+/** @returns null: it is not a JSON object */
 function parseLine(text: string): Pick<Line, "fields" | "value"> | null {
   const written = WRITTEN.exec(text)?.groups;
   if (written !== undefined && isJson(written["value"] as string)) {

@@ -109,7 +109,7 @@ function readPart({ collection, entries }: SnapshotPart, version: number): { rea
       JSON.parse(entry.text);
       return true;
     } catch {
-      told.push(`${name} is no JSON`);
+      told.push(`${name} is not JSON`);
       return false;
     }
   });

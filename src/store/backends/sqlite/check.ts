@@ -19,7 +19,7 @@ function documentFaults(db: Database): string[] {
       "SELECT c.name AS collection, d.key AS key FROM documents d LEFT JOIN collections c ON c.id = d.collection WHERE c.id IS NULL OR NOT json_valid(d.text) LIMIT ?",
     )
     .all(MAX_TOLD) as { collection: string | null; key: string }[];
-  return rows.map(({ collection, key }) => `the document ${JSON.stringify(key)} of ${collection} is no JSON`);
+  return rows.map(({ collection, key }) => `the document ${JSON.stringify(key)} of ${collection} is not JSON`);
 }
 
 function countFaults(db: Database): string[] {
