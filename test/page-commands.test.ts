@@ -16,6 +16,9 @@ import {
 } from "./support/page-commands";
 import { RawClient } from "./support/client";
 import { runProgram } from "./support/program";
+import { POSTGRES_MISSING, startPostgres } from "./support/store/postgres";
+import { processesIn } from "./support/supervised";
+import { until } from "./support/until";
 import { callProgram } from "./support/call-program";
 
 const ROOT = resolve(import.meta.dir, "..");
@@ -70,6 +73,10 @@ async function typeAll(shell: PageShell, commands: readonly PageCommand[]): Prom
 function withoutNumbers(text: string): string {
   const line = text.replaceAll(/\s+/g, " ");
   return /^(?:OK|ERR) /.test(line) ? line.replaceAll(/\d+/g, "N").replaceAll("modules", "module") : line;
+}
+
+function nameOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/comm`, "utf8");
 }
 
 async function withShell(
@@ -236,10 +243,46 @@ describe("the commands of", () => {
 
   test("docs/tutorial.md, from the first command to the last", () =>
     withShell({}, null, async (shell) => {
-      const commands = fencedCommands(read("docs/tutorial.md")).flat();
+      const [page = "", move = ""] = read("docs/tutorial.md").split(/^(?=## Move to PostgreSQL)/m);
+      const commands = fencedCommands(page).flat();
       expect(commands.length).toBeGreaterThan(15);
       await typeAll(shell, commands);
+      if (POSTGRES_MISSING === null) await moveToPostgres(shell, move);
     }));
+
+  /** Types the last section of the tutorial, with a PostgreSQL of the test. The bot must lose no point. */
+  async function moveToPostgres(shell: PageShell, page: string): Promise<void> {
+    const server = await startPostgres();
+    try {
+      const url = await server.fresh();
+      const sql = /```sql\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
+      for (const statement of sql.split(";\n").filter((each) => each.trim() !== "")) await server.ask(url, statement);
+      const { port } = new URL(url);
+      const moves = fencedCommands(page).flat();
+      expect(moves.length).toBeGreaterThan(7);
+      await typeAll(
+        shell,
+        moves.map(({ text, reply }) => ({ text: text.replace("@localhost/", `@127.0.0.1:${port}/`), reply })),
+      );
+      const log = (): string => shell.read("hub/ada.log");
+      const played = log().length;
+      await until("the bot to play on", () => /'points'/.test(log().slice(played)));
+      expect(log()).not.toContain("Traceback");
+      const points = [...log().matchAll(/'points': (\d+)/g)].map(([, found]) => Number(found));
+      expect(points).toEqual([...new Set(points)].toSorted((a, b) => a - b));
+      const asked = `SELECT text FROM hrmr_documents WHERE collection = 'scores' AND convert_from(id, 'UTF8') = 'ada'`;
+      const [row] = await server.ask(url.replace(/\/postgres\?.*/, "/hub"), asked);
+      expect((JSON.parse(String(row?.["text"])) as { points: number }).points).toBeGreaterThanOrEqual(
+        points.at(-1) ?? 0,
+      );
+    } finally {
+      // The bot plays on.
+      for (const pid of processesIn(join(shell.dir, "hub")).filter((each) => nameOf(each).startsWith("python")))
+        process.kill(pid);
+      await shell.type("hrmr stop --force").catch(() => {});
+      await server.remove();
+    }
+  }
 
   test("static_html/index.html", () =>
     withShell(SHIPPED, "hrmr start", async (shell) => {

@@ -10,11 +10,18 @@ import { connect } from "./hub.js";
 const [player = "bob", games = "1000000"] = process.argv.slice(2);
 const hub = connect({ token: process.env.HUB_TOKEN });
 
-for (let game = 0; game < Number(games); game++) {
+async function play() {
   const { pointsPerWin } = await hub.scores.settings();
   if (Math.random() < 0.5) await hub.scores.add({ player, points: pointsPerWin });
   const [leader] = await hub.scores.top({ limit: 1 });
   console.log(leader === undefined ? "nobody has points yet" : `${leader.player} leads with ${leader.points}`);
+}
+
+for (let game = 0; game < Number(games); game++) {
+  await play().catch((error) => {
+    if (error.code !== "DISCONNECTED") throw error;
+    console.log("waiting for the hub");
+  });
   await sleep(Math.random() * 200);
 }
 hub.close();
