@@ -34,7 +34,43 @@ describe("hrmr store", () => {
       expect((await hrmr(hub, "store", "check")).stdout).toBe("The store is in order.\n");
     }));
 
+  test("watches changes, of all collections or of some documents", () =>
+    withServer(async (hub) => {
+      const first = (await valueOf(hub, `return await store.collection("w1").set("a\\n", { n: 1 })`)) as number;
+      const watching = hrmr(hub, "store", "watch", "--limit", "4", "--after", String(first - 1));
+      const one = hrmr(hub, "store", "watch", "w2", "--prefix", "b", "--limit", "2", "--after", String(first));
+      await valueOf(hub, `await store.collection("w2").set("b1", [1]); await store.collection("w2").set("c", 2)`);
+      await valueOf(hub, `await store.collection("w2").delete("b1")`);
+      const lines = (await watching).stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line) as unknown);
+      const change = (at: number, collection: string, kind: string, key: string, value: unknown) => ({
+        collection,
+        kind,
+        key,
+        value,
+        version: first + at,
+      });
+      const all = [
+        change(0, "w1", "set", "a\n", { n: 1 }),
+        change(1, "w2", "set", "b1", [1]),
+        change(2, "w2", "set", "c", 2),
+        change(3, "w2", "delete", "b1", null),
+      ];
+      expect(lines).toEqual(all);
+      expect(
+        (await one).stdout
+          .trimEnd()
+          .split("\n")
+          .map((line) => JSON.parse(line) as unknown),
+      ).toEqual([all[1], all[3]]);
+    }));
+
   test.each([
+    [["store", "watch", "a b"], 1, "is no name of a collection"],
+    [["store", "watch", "a", "b", "c"], 2, "cannot read"],
+    [["store", "watch", "--after", "-1"], 2, "--after"],
     [["store", "look"], 2, "hrmr store does ls, get"],
     [["store", "get", "scores"], 2, "takes COLLECTION KEY"],
     [["store", "get", "scores", "nobody"], 1, 'There is no document "nobody" in scores'],

@@ -15,6 +15,7 @@ import { argument, badValue, type Flags, positionals, switchFlag, usageError, va
 import { lineWidth, paintFor, printJson, tableLines } from "../../screen/terminal";
 import { checkedUrl, findStore, type FoundStore, STORE_ARGS, withStore } from "./open-store";
 import { ProgressBar } from "./progress";
+import { watchStore } from "./watch";
 
 /** A copy is compared but for documents that end within so long. In milliseconds. */
 const COMPARED_MS = 3_600_000;
@@ -24,6 +25,7 @@ const FORMS = {
   get: "get COLLECTION KEY",
   set: "set COLLECTION KEY JSON",
   del: "del COLLECTION KEY",
+  watch: "watch [COLLECTION [KEY]]",
   copy: "copy URL",
   export: "export [FILE]",
   import: "import [FILE]",
@@ -39,9 +41,12 @@ const args = {
     required: false,
     canRepeat: true,
   }),
-  prefix: valueFlag("text", "With ls: only keys that begin with it"),
-  limit: valueFlag("number", "With ls: so many documents at most. Default 100", {
+  prefix: valueFlag("text", "With ls and watch: only keys that begin with it"),
+  limit: valueFlag("number", "With ls: so many documents at most. Default 100. With watch: so many changes, then end", {
     integer: { min: 1, max: 1_000_000_000 },
+  }),
+  after: valueFlag("version", "With watch: changes behind this version first. Default: from now on", {
+    integer: { min: 0, max: Number.MAX_SAFE_INTEGER },
   }),
   ttl: valueFlag("ms", "With set: the document is gone after so many milliseconds", {
     integer: { min: 1, max: Number.MAX_SAFE_INTEGER },
@@ -56,7 +61,9 @@ interface StoreCall {
   readonly own: (() => Promise<FoundStore>) | null;
   readonly words: readonly string[];
   readonly prefix: string;
-  readonly limit: number;
+  /** null: the default. */
+  readonly limit: number | null;
+  readonly after: number | null;
   readonly ttlMs: number | null;
   readonly isJson: boolean;
 }
@@ -64,7 +71,7 @@ interface StoreCall {
 export const storeCommand = defineCommand({
   meta: { name: "store", description: "Look into the store, change it, move it; also beside a running server" },
   args,
-  async run({ args: { url, config, modules, data, prefix, limit, ttl, json }, rawArgs }) {
+  async run({ args: { url, config, modules, data, prefix, limit, after, ttl, json }, rawArgs }) {
     const [word = "ls", ...words] = positionals(rawArgs);
     const action = readAction(word);
     const call = {
@@ -72,7 +79,8 @@ export const storeCommand = defineCommand({
       own: url === undefined ? null : async () => await findStore({ config, modules, data }),
       words,
       prefix: prefix ?? "",
-      limit: Number(limit ?? 100),
+      limit: limit === undefined ? null : Number(limit),
+      after: after === undefined ? null : Number(after),
       ttlMs: ttl === undefined ? null : Number(ttl),
       isJson: json === true,
     };
@@ -85,6 +93,7 @@ const ACTIONS: Readonly<Record<Action, (backend: Backend, call: StoreCall) => Pr
   get,
   set,
   del,
+  watch,
   copy,
   export: exportAll,
   import: importAll,
@@ -116,7 +125,7 @@ function wordsFor(action: Action, { words }: StoreCall, least: number, most = le
 async function list(backend: Backend, call: StoreCall): Promise<number> {
   const [collection] = wordsFor("ls", call, 0, 1);
   if (collection === undefined) return await listCollections(backend, call.isJson);
-  let left = call.limit;
+  let left = call.limit ?? 100;
   let after: string | null = null;
   while (left > 0) {
     const range = { prefix: call.prefix, after, limit: Math.min(left, 1000), reverse: false };
@@ -154,6 +163,18 @@ async function get(backend: Backend, call: StoreCall): Promise<number> {
   }
   const { text, version, expiresAt } = document;
   console.log(call.isJson ? `{"value":${text},"version":${version},"expiresAt":${expiresAt}}` : text);
+  return 0;
+}
+
+async function watch(backend: Backend, call: StoreCall): Promise<number> {
+  const [collection, key] = wordsFor("watch", call, 0, 2);
+  await watchStore(backend, {
+    collection: collection === undefined ? null : mustBeCollection(collection),
+    key: key === undefined ? null : mustBeKey(key),
+    prefix: call.prefix,
+    after: call.after,
+    limit: call.limit ?? Infinity,
+  });
   return 0;
 }
 
