@@ -18,6 +18,10 @@ const CODES: readonly (readonly [start: string, code: string, advice: string])[]
   ["SQLITE_CORRUPT", "UNAVAILABLE", "its file is damaged. Restore a backup"],
   ["SQLITE_IOERR_FSYNC", "UNKNOWN", "its disk failed, so nobody knows whether the write is there after a crash"],
   ["SQLITE_IOERR", "UNAVAILABLE", "its disk failed"],
+  ["ENOTDIR", "UNAVAILABLE", "a part of its path is no folder. Name another file in `store.url`"],
+  ["ENAMETOOLONG", "UNAVAILABLE", "its path is too long. Name another file in `store.url`"],
+  ["ELOOP", "UNAVAILABLE", "its path has links that lead in a circle"],
+  ["ENOENT", "UNAVAILABLE", "it is not there any more. Restart the server to make a new one, or restore a backup"],
   ["EIO", "UNAVAILABLE", "its disk failed"],
 ];
 

@@ -28,6 +28,7 @@ import type { StoreSnapshot } from "../observe/snapshot";
 import { asHost } from "../system/leave-graph";
 import type { Backend } from "./backend";
 import { openBackend } from "./backends/open";
+import { StoreInUse } from "./backends/place";
 import { StoreClock } from "./clock";
 import { FailureLog } from "./failure-log";
 import { Feed } from "./feed";
@@ -84,7 +85,7 @@ export class StoreEngine implements StorePort {
   #open: OpenStore | null = null;
   #opening: Promise<OpenStore> | null = null;
   /** Why it could not be opened, for some time. */
-  #failure: { readonly error: StoreError; readonly at: number } | null = null;
+  #failure: { readonly url: string; readonly error: StoreError; readonly at: number } | null = null;
   #isClosed = false;
   /** While something watches. */
   #looks: NodeJS.Timeout | null = null;
@@ -218,6 +219,7 @@ export class StoreEngine implements StorePort {
   /** The settings may have changed: another database is opened in place of this one, when what is under way is durable. */
   reconfigured(): void {
     const open = this.#open;
+    if (open === null) this.#opening?.then(() => this.reconfigured()).catch(() => undefined);
     if (open === null || (open.url === this.#url() && open.durability === this.#options.settings().durability)) return;
     this.#open = null;
     const next = this.#end(open, "GONE", "the database of the store was changed: read the documents again").then(() => {
@@ -329,8 +331,9 @@ export class StoreEngine implements StorePort {
   }
 
   #recentFailure(): StoreError | null {
-    const { error, at } = this.#failure ?? { error: null, at: 0 };
-    return performance.now() - at < RETRY_MS ? error : null;
+    // Another database may have been named since.
+    if (this.#failure?.url !== this.#url()) return null;
+    return performance.now() - this.#failure.at < RETRY_MS ? this.#failure.error : null;
   }
 
   #url(): string {
@@ -358,12 +361,12 @@ export class StoreEngine implements StorePort {
       this.#opening = version.then(
         (at) => this.#opened(made, at),
         (error) => {
-          throw this.#notOpened(error);
+          throw this.#notOpened(url, error);
         },
       );
       return this.#opening;
     } catch (error) {
-      if (url.startsWith("json:") && storeError(error).code === "UNAVAILABLE" && triedMs < HANDOVER_MS) {
+      if (error instanceof StoreInUse && triedMs < HANDOVER_MS) {
         this.#opening = asHost(() => Bun.sleep(HANDOVER_STEP_MS)).then(() => {
           this.#opening = null;
           if (this.#isClosed) throw closedError();
@@ -371,7 +374,7 @@ export class StoreEngine implements StorePort {
         });
         return this.#opening;
       }
-      throw this.#notOpened(error);
+      throw this.#notOpened(url, error);
     }
   }
 
@@ -402,10 +405,10 @@ export class StoreEngine implements StorePort {
     throw new StoreError("BUSY", `the index ${JSON.stringify(index)} of ${collection} is being made: try it again`);
   }
 
-  #notOpened(error: unknown): StoreError {
+  #notOpened(url: string, error: unknown): StoreError {
     const failed = storeError(error);
     this.#opening = null;
-    this.#failure = { error: failed, at: performance.now() };
+    this.#failure = { url, error: failed, at: performance.now() };
     this.#figures.notOpened(failed);
     this.#log(failed);
     return failed;

@@ -41,6 +41,7 @@ export class Feed {
     this.#watches.add(watch);
     sink.begin(watch.at);
     if (watch.at < this.version) void this.#readLog(watch);
+    else if (watch.at > this.version) this.#lose(watch, aheadText(watch.at, this.version));
     return () => {
       watch.state = "over";
       this.#watches.delete(watch);
@@ -131,6 +132,10 @@ export class Feed {
 const TOO_SLOW = "the watch was read too slowly, and changes are lost. Read the documents again, then watch";
 const NOT_KEPT =
   "changes behind that version are not kept any more (`store.keptChanges`). Read the documents again, then watch";
+
+function aheadText(at: number, version: number): string {
+  return `the newest version of the store is ${version}, and not ${at}: it was restored, or is another one. Read the documents again, then watch`;
+}
 
 function isReading(watch: Watch): boolean {
   return watch.state === "log";

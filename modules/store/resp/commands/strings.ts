@@ -22,7 +22,8 @@ import { bufferOf, bytesAt, bytesOf, bytesOfText, fromBuffer, jsonOf, keyAt, key
 import { type Expiry, EXPIRY_UNITS, expireAt, positiveExpiryAt, setUntil } from "./expiry";
 
 /** Redis has the same. In bytes. */
-const MAX_STRING_BYTES = 536_870_912;
+/** As of a whole command. A few bytes of SETRANGE must not cost the server's memory. */
+const MAX_STRING_BYTES = 16_777_216;
 const TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 
 async function get({ args, documents, out }: Call): Promise<void> {

@@ -23,7 +23,7 @@ import { syncFolder } from "../../../system/files/durable";
 import { hasFlock, isFileAt, tryFlock } from "../../../system/files/flock";
 import { databaseError } from "../../database-error";
 import { PRIVATE_FILE } from "../../../system/private-files";
-import { makeFolderOf } from "../folder";
+import { makeFolderOf, mustBeFileOrNew, StoreInUse } from "../place";
 
 /** A writer of the file may have replaced it between opening and locking it. */
 const LOCK_ATTEMPTS = 5;
@@ -54,6 +54,7 @@ export class StoreFile {
     this.path = existsSync(path) ? realpathSync(path) : path;
     this.#isRelaxed = isRelaxed;
     try {
+      mustBeFileOrNew(path);
       if (!existsSync(this.path)) makeFile(this.path, head);
       const { fd, isReadOnly } = openLocked(this.path);
       this.#fd = fd;
@@ -259,8 +260,7 @@ function openLocked(path: string): { fd: number; isReadOnly: boolean } {
     if (isMine && isFileAt(opened.fd, path)) return opened;
     closeSync(opened.fd);
     if (!isMine || attempt === LOCK_ATTEMPTS)
-      throw new StoreError(
-        "UNAVAILABLE",
+      throw new StoreInUse(
         `the store ${path} is open in another process. A JSON store is for one server: stop the other one, or use sqlite:// in \`store.url\``,
       );
   }

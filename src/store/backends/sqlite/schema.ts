@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { StoreError } from "../../../module/store/error";
 import { syncFolder } from "../../../system/files/durable";
 import { PRIVATE_FILE } from "../../../system/private-files";
-import { makeFolderOf } from "../folder";
+import { makeFolderOf, mustBeFileOrNew } from "../place";
 
 /** "hrmr": tells a store from other databases. */
 const APPLICATION_ID = 0x68726d72;
@@ -41,6 +41,7 @@ const TABLES = `
  * @throws StoreError NOT_A_STORE or NEWER_SCHEMA, or an error of the system or of SQLite
  */
 export function openFile(path: string, durability: "full" | "relaxed"): Database {
+  mustBeFileOrNew(path);
   makeFolderOf(path);
   // SQLite gives its other files the mode of this one.
   closeSync(openSync(path, "a+", PRIVATE_FILE));

@@ -31,6 +31,9 @@ import { copyInto, openFile } from "./schema";
 /** The log of changes is trimmed once in so many batches. */
 const TRIM_EVERY = 64;
 
+/** Statements that change nothing. */
+const READS = /^\s*(?:select|values|explain)\b/i;
+
 export class SqliteBackend implements Backend, Found {
   readonly kind = "sqlite";
   readonly path: string;
@@ -214,13 +217,23 @@ export class SqliteBackend implements Backend, Found {
 
   sql({ parts, values }: SqlStatement): readonly Record<string, unknown>[] {
     return this.#try(() => {
-      const statement = this.#database.prepare(parts.join("?"));
+      const text = parts.join("?");
+      const statement = this.#database.prepare(text);
       try {
         return statement.all(...(values as SQLQueryBindings[])) as Record<string, unknown>[];
       } finally {
         statement.finalize();
+        if (!READS.test(text)) this.#leaveOrderly();
       }
     });
+  }
+
+  /** A statement may have changed what is known here, or begun a transaction that nobody would end. */
+  #leaveOrderly(): void {
+    this.#forget();
+    if (this.#batch !== null || !this.#database.inTransaction) return;
+    this.statement("ROLLBACK").run();
+    throw new StoreError("UNSUPPORTED", "sql cannot begin a transaction: use `context.store.transaction`");
   }
 
   // ---- writing ----
