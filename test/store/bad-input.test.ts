@@ -36,8 +36,8 @@ const CODE_CASES: readonly (readonly [code: string, error: string, says: RegExp]
   [`c.getMany(Array.from({ length: 1001 }, (_, at) => "k" + at))`, "INVALID_KEY", /at most 1000/],
   [`c.batch(Array.from({ length: 1001 }, (_, at) => ({ delete: "k" + at })))`, "INVALID_VALUE", /at most 1000/],
   [`c.increment("k", Infinity)`, "NOT_A_NUMBER", /not a number/],
-  [`store.collection("a/b").get("k")`, "INVALID_NAME", /no name of a collection/],
-  [`store.collection("x".repeat(65)).get("k")`, "INVALID_NAME", /no name of a collection/],
+  [`store.collection("a/b").get("k")`, "INVALID_NAME", /name of a collection/],
+  [`store.collection("x".repeat(65)).get("k")`, "INVALID_NAME", /name of a collection/],
   [`c.watch({ after: -1 }).next()`, "INVALID_VALUE", /must be a version/],
   [`c.watch({ after: 1e12 }).next()`, "GONE", /restored, or is another one/],
   [`store.sql\`BEGIN\``, "UNSUPPORTED", /store\.transaction/],
@@ -129,7 +129,7 @@ test("from the shell is refused with what is wrong", () =>
       [["set", "cli", "k", "{bad"], /JSON/],
       [["set", "cli", "k", JSON.stringify("x".repeat(LIMIT))], /at most 100000/],
       [["set", "cli", "k", deep], /nested more than 200 deep/],
-      [["set", "c/li", "k", "1"], /no name of a collection/],
+      [["set", "c/li", "k", "1"], /name of a collection/],
       [["get", "cli", "x".repeat(1025)], /at most 1024/],
     ];
     for (const [args, says] of cases) {

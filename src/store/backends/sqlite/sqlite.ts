@@ -27,12 +27,10 @@ import { addEntry, buildStep, dropStep } from "./index-steps";
 import { DOCUMENT, entriesOfPage, findQuery, listQuery, type PageQuery } from "./pages";
 import { looksLikeRead, Readers } from "./readers/readers";
 import { copyInto, openFile } from "./schema";
+import { runSql } from "./sql";
 
 /** The log of changes is trimmed once in so many batches. */
 const TRIM_EVERY = 64;
-
-/** Statements that change nothing. */
-const READS = /^\s*(?:select|values|explain)\b/i;
 
 export class SqliteBackend implements Backend, Found {
   readonly kind = "sqlite";
@@ -215,25 +213,8 @@ export class SqliteBackend implements Backend, Found {
     });
   }
 
-  sql({ parts, values }: SqlStatement): readonly Record<string, unknown>[] {
-    return this.#try(() => {
-      const text = parts.join("?");
-      const statement = this.#database.prepare(text);
-      try {
-        return statement.all(...(values as SQLQueryBindings[])) as Record<string, unknown>[];
-      } finally {
-        statement.finalize();
-        if (!READS.test(text)) this.#leaveOrderly();
-      }
-    });
-  }
-
-  /** A statement may have changed what is known here, or begun a transaction that nobody would end. */
-  #leaveOrderly(): void {
-    this.#forget();
-    if (this.#batch !== null || !this.#database.inTransaction) return;
-    this.statement("ROLLBACK").run();
-    throw new StoreError("UNSUPPORTED", "sql cannot begin a transaction: use `context.store.transaction`");
+  sql(statement: SqlStatement): readonly Record<string, unknown>[] {
+    return this.#try(() => runSql(this.#database, statement, () => this.#forget()));
   }
 
   // ---- writing ----
