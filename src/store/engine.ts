@@ -271,11 +271,15 @@ export class StoreEngine implements StorePort {
 
   /** Another process of the server may have made the database, whose documents end here. */
   #openedByOthers(): OpenStore | null {
-    const file = parseStoreUrl(this.#url());
-    if (this.#opening !== null || this.#isClosed || this.#failure !== null) return null;
-    if (file === null || !("path" in file) || !existsSync(file.path)) return null;
+    const database = parseStoreUrl(this.#url());
+    if (this.#opening !== null || this.#isClosed || database === null) return null;
+    const restsUntil = this.#failure === null ? 0 : this.#failure.at + UPKEEP_REST_MS;
+    if (performance.now() < restsUntil || ("path" in database && !existsSync(database.path))) return null;
     const open = this.#store();
-    return open instanceof Promise ? null : open;
+    if (!(open instanceof Promise)) return open;
+    // Its failure is logged.
+    open.catch(() => undefined);
+    return null;
   }
 
   #keepUpNoMore(): void {
