@@ -20,6 +20,8 @@ export interface Ready {
   readonly args: Command;
 }
 
+/** What SELECT takes. */
+export const COLLECTION = /^[A-Za-z0-9_.-]{1,64}$/;
 export const FIRST_COLLECTION = "0";
 
 /** Stays with the connection when a new version of the module takes it over. Plain data. */
@@ -32,6 +34,8 @@ export interface PeerData {
   session: Session | null;
   /** The commands behind MULTI. null: it has not been sent. */
   queue: (readonly Uint8Array[])[] | null;
+  /** That of the last SELECT among them. null: none is. */
+  queuedCollection: string | null;
   /** One of them was refused, so that EXEC must fail. */
   isQueueBroken: boolean;
   /** By collection, the versions of keys. */
@@ -81,6 +85,11 @@ export class Peer {
     return this.refusal(`store:${this.data.collection}:read`) === NO_AUTH;
   }
 
+  /** The collection that the next command will be about: a SELECT behind MULTI has not run yet. */
+  get nextCollection(): string {
+    return this.data.queuedCollection ?? this.data.collection;
+  }
+
   /** To RESP2 or 3. */
   speak(version: 2 | 3): void {
     this.data.version = version;
@@ -104,6 +113,7 @@ function freshData(): PeerData {
     library: { name: "", version: "" },
     session: null,
     queue: null,
+    queuedCollection: null,
     isQueueBroken: false,
     watched: new Map(),
     rest: new Uint8Array(0),

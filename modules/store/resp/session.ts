@@ -88,7 +88,7 @@ class RespSession {
     const items: Ready[] = [];
     for (let at = from; at < commands.length; at++) {
       const args = commands[at] as Command;
-      const spec = chosen(this.#peer, args);
+      const spec = chosen(this.#peer, args, this.#peer.nextCollection);
       const isAlone = typeof spec === "string" || spec.use === "session" || spec.isLong === true || this.#isQueueing;
       // SELECT decides what the rights of those behind it are.
       if (!isAlone) items.push({ spec, args });

@@ -1,4 +1,5 @@
 /** All commands, and which of them a client may run. */
+import { OWN } from "../access";
 import type { CommandSpec } from "./call";
 import { CONNECTION } from "./commands/connection";
 import { EXPIRY } from "./commands/expiry";
@@ -29,8 +30,8 @@ export const COMMANDS: ReadonlyMap<string, CommandSpec> = new Map(
     ...LISTS,
     ...SETS,
     ...SORTED_SETS,
-    ...transactions((args, peer) => {
-      const spec = chosen(peer, args);
+    ...transactions((args, peer, collection) => {
+      const spec = chosen(peer, args, collection);
       return typeof spec === "string" ? spec : { spec, args };
     }),
   ].map((spec) => [spec.name, spec]),
@@ -45,15 +46,19 @@ const BY_SPELLING = new Map(
 const FOR_STRANGERS = new Set(["auth", "hello", "quit", "reset"]);
 const MAX_SHOWN = 128;
 
-/** @returns the command's specification; or the error that is the reply */
-export function chosen(peer: Peer, args: Command): CommandSpec | string {
+/**
+ * @param collection that the command will be about
+ * @returns the command's specification; or the error that is the reply
+ */
+export function chosen(peer: Peer, args: Command, collection = peer.data.collection): CommandSpec | string {
   const name = args.latin1(0);
   const spec = BY_SPELLING.get(name) ?? COMMANDS.get(name.toLowerCase());
   if (spec === undefined) return unknown(args);
   if (!fits(args.length, spec.arity)) return wrongArity(spec.name);
   if (FOR_STRANGERS.has(spec.name)) return spec;
   const right = spec.use === "write" ? "write" : "read";
-  const refusal = peer.refusal(`store:${peer.data.collection}:${right}`);
+  if (right === "write" && collection.startsWith(OWN)) return `NOPERM ${collection} belongs to the server`;
+  const refusal = peer.refusal(`store:${collection}:${right}`);
   if (refusal === null) return spec;
   // A client that has a token may always say which collection it wants.
   return refusal.startsWith("NOPERM") && (spec.use === "nothing" || spec.use === "session") ? spec : refusal;

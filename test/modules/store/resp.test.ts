@@ -5,6 +5,8 @@ import { TOKENS_FILE, writeTokens } from "../../../src/hub/access/token-file";
 import { hashOf, makeToken } from "../../../src/hub/access/tokens";
 import { type Hub, shareHub } from "../../support/hub";
 import { runOnStore, STORE_MODULE } from "../../support/store-module";
+import { addToken, revokeToken } from "../../support/tokens";
+import { until } from "../../support/until";
 
 const onHub = shareHub({ "modules/any.ts": STORE_MODULE, "hrmr.json": JSON.stringify({ modules: { store: {} } }) });
 
@@ -169,5 +171,51 @@ describe("where tokens are needed", () => {
       await guesser.send("*2\r\n$4\r\nAUTH\r\n$5\r\nwrong\r\nGET a\r\n");
       expect(await guesser.waitForEnd()).toBe("-WRONGPASS invalid username-password pair or user is disabled.\r\n");
       await withClient(hub, "", async (client) => expect(client.get("a")).rejects.toThrow("NOAUTH"));
+    }));
+
+  test("a client has in each collection the rights of that collection, behind MULTI too", () =>
+    onGuarded(async (hub) => {
+      const both = await addToken(hub, "both", "store:mine:*", "store:theirs:read");
+      const tell = async (token: string, ...lines: string[]): Promise<string> => {
+        const client = await hub.connect();
+        await client.send(`*2\r\n$4\r\nAUTH\r\n$${token.length}\r\n${token}\r\n${[...lines, "QUIT"].join("\r\n")}\r\n`);
+        return await client.waitForEnd();
+      };
+      const refused = await tell(both, "SELECT mine", "MULTI", "SELECT theirs", "SET k 1", "EXEC", "GET k");
+      expect(refused).toContain('-NOPERM the token "both" has no scope for "store:theirs:write"');
+      expect(refused).toContain("-EXECABORT");
+      const read = await tell(
+        both,
+        "SELECT mine",
+        "SET k 7",
+        "MULTI",
+        "SELECT theirs",
+        "GET k",
+        "SELECT mine",
+        "INCR k",
+        "EXEC",
+      );
+      expect(read).toEndWith("*4\r\n+OK\r\n$-1\r\n+OK\r\n:8\r\n+OK\r\n");
+      const owner = await addToken(hub, "owner", "store:*");
+      expect(await tell(owner, "SELECT hrmr.migrations", "GET a", "SET a 1")).toContain(
+        "-NOPERM hrmr.migrations belongs to the server",
+      );
+    }));
+
+  test("a client whose token is revoked does nothing more, not even EXEC", () =>
+    onGuarded(async (hub) => {
+      const token = await addToken(hub, "leaver", "store:0:*");
+      const client = await hub.connect();
+      await client.send(`*2\r\n$4\r\nAUTH\r\n$${token.length}\r\n${token}\r\nMULTI\r\nSET left 1\r\n`);
+      await client.waitFor("+QUEUED");
+      revokeToken(hub, "leaver");
+      await until("the server knows it", async () => {
+        client.clear();
+        await client.send("PING\r\n");
+        return (await client.waitFor("\r\n")).startsWith("-NOAUTH");
+      });
+      client.clear();
+      await client.send("EXEC\r\nGET left\r\n");
+      await client.waitFor("-NOAUTH Authentication required.\r\n-NOAUTH Authentication required.\r\n");
     }));
 });

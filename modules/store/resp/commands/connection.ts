@@ -1,13 +1,12 @@
 /** Commands on the connection itself. */
 import { type Call, type CommandSpec, integerAt, NO_KEYS, type Run, wordAt } from "../call";
 import { fail, SYNTAX, wrongArity } from "../errors";
-import { FIRST_COLLECTION, type Peer } from "../peer";
+import { COLLECTION, FIRST_COLLECTION, type Peer } from "../peer";
 import { bytesAt } from "../values";
 import { VERSION } from "./server";
 import { subcommands } from "./subcommands";
 
 const WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled.";
-const COLLECTION = /^[\w.-]{1,64}$/;
 
 function ping(call: Call): void {
   const { args, out, peer } = call;

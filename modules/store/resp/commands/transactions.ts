@@ -1,7 +1,7 @@
 /** MULTI, EXEC and WATCH. */
 import { ALL_KEYS, type Call, type CommandSpec, type KeyPlaces, NO_KEYS, type Run } from "../call";
 import { fail, ReplyError } from "../errors";
-import type { Peer, Ready } from "../peer";
+import { COLLECTION, type Peer, type Ready } from "../peer";
 import { Command } from "../reader";
 import { inTransaction } from "../together";
 import { keysFrom } from "../values";
@@ -28,6 +28,7 @@ function discard({ out, peer }: Call): void {
 
 function forget({ data }: Peer): void {
   data.queue = null;
+  data.queuedCollection = null;
   data.isQueueBroken = false;
   data.watched.clear();
   queuedBytes.delete(data);
@@ -46,9 +47,29 @@ export function enqueue(peer: Peer, { spec, args }: Ready): void {
     return refuse(peer, "ERR the transaction is too large: it has more than 100,000 commands or 64 MB");
   queuedBytes.set(data, bytes);
   const kept = args.kept();
+  if (spec.name === "select") data.queuedCollection = selectedBy(args) ?? data.queuedCollection;
   queue.push(Array.from({ length: kept.length }, (_, at) => kept.bytes(at)));
   out.simple("QUEUED");
 }
+
+/** @returns null: SELECT will refuse it */
+function selectedBy(args: Command): string | null {
+  const name = args.latin1(1);
+  return COLLECTION.test(name) ? name : null;
+}
+
+/** What queued commands are: each with the rights in the collection that is selected before it. */
+function readied(queue: readonly (readonly Uint8Array[])[], peer: Peer, ready: Readies): (Ready | string)[] {
+  let { collection } = peer.data;
+  return queue.map((parts) => {
+    const args = Command.of(parts);
+    const item = ready(args, peer, collection);
+    if (typeof item !== "string" && item.spec.name === "select") collection = selectedBy(args) ?? collection;
+    return item;
+  });
+}
+
+type Readies = (args: Command, peer: Peer, collection: string) => Ready | string;
 
 /** EXEC will fail. */
 export function refuse({ data, out }: Peer, error: string): void {
@@ -58,14 +79,14 @@ export function refuse({ data, out }: Peer, error: string): void {
 
 /** @param ready finds what a queued command is */
 const exec =
-  (ready: (args: Command, peer: Peer) => Ready | string): Run =>
+  (ready: Readies): Run =>
   async ({ out, peer }) => {
     const { queue, isQueueBroken } = peer.data;
     if (queue === null) fail("ERR EXEC without MULTI");
     const watched = [...peer.data.watched];
     forget(peer);
     if (isQueueBroken) fail("EXECABORT Transaction discarded because of previous errors.");
-    const items = queue.map((parts) => ready(Command.of(parts), peer));
+    const items = readied(queue, peer, ready);
     const refused = items.find((item) => typeof item === "string");
     if (refused !== undefined) throw new ReplyError(refused);
     await inTransaction(peer, async (run, tx) => {
@@ -109,7 +130,7 @@ const command = (
 ): CommandSpec => ({ name, arity, use, keys, group: "transactions", since, summary, run });
 
 /** @param ready finds what a queued command is */
-export function transactions(ready: (args: Command, peer: Peer) => Ready | string): readonly CommandSpec[] {
+export function transactions(ready: Readies): readonly CommandSpec[] {
   return [
     command("multi", 1, "session", "1.2.0", "Begins a transaction.", multi),
     command("exec", 1, "session", "1.2.0", "Runs the commands of a transaction.", exec(ready)),
