@@ -477,7 +477,15 @@ describe("hrmr examples", () => {
       expect(list.filter(({ title }) => !/^[A-Zg].{3,90}$/.test(title))).toEqual([]);
       const written = await runProgram(["examples", "sse", "--modules", "."], { cwd: hub.dir });
       expect(written.stdout).toStartWith("wrote  sse.ts\n");
-      expect(readFileSync(join(hub.dir, "sse.ts"), "utf8")).toBe(read("sse"));
+      expect(readFileSync(join(hub.dir, "sse.ts"), "utf8")).toBe(read("sse").replaceAll("8080", String(hub.port)));
+      expect(written.stdout).toContain(`localhost:${hub.port}/events`);
+      const made = await callProgram(["new", "planet", "--chat"], { cwd: hub.dir });
+      expect(made.stdout).toContain(`nc -N localhost ${hub.port}`);
+      // Without a server the config file tells.
+      hub.write("data/apart/hrmr.json", '{ "listen": ["tcp://127.0.0.1:9123"] }');
+      hub.write("data/apart/modules/.keep", "");
+      const apart = await callProgram(["examples", "sse"], { cwd: join(hub.dir, "data/apart") });
+      expect(apart.stdout).toContain("localhost:9123/events");
       const both = await callProgram(["examples", "figures", "--modules", "."], { cwd: hub.dir });
       expect(both.stdout).toStartWith("wrote  figures.ts\nwrote  figures.py\n");
       const again = await callProgram(["examples", "tally"], { cwd: hub.dir });

@@ -5,6 +5,7 @@ import { assetFiles } from "../../config/assets";
 import { suggest } from "../../config/nearest";
 import { argument, badValue, type Flags, switchFlag, valueFlag } from "../flags";
 import { modulesFolder } from "../remote/modules-folder";
+import { withProjectPort } from "../remote/project-port";
 import { printJson } from "../screen/terminal";
 import { addFiles } from "../templates/add-files";
 import { commandsIn, RELOAD, titleOf } from "../templates/head-comment";
@@ -33,8 +34,9 @@ export const examplesCommand = defineCommand({
       throw badValue(`There is no example ${JSON.stringify(name)}.`, near || "`hrmr examples` lists them.");
     }
     const { folder } = await modulesFolder(modules);
-    addFiles(folder, name, [[example.file, example.text], ...programsOf(name)]);
-    console.log(`\nNext:\n${[RELOAD, ...commandsIn(example.text)].map((line) => `  ${line}`).join("\n")}`);
+    const text = await withProjectPort(example.text);
+    addFiles(folder, name, [[example.file, text], ...programsOf(name)]);
+    console.log(`\nNext:\n${[RELOAD, ...commandsIn(text)].map((line) => `  ${line}`).join("\n")}`);
     console.log("\nThe comment at the top of the file tells more, such as its settings.");
   },
 });

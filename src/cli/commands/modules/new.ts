@@ -8,6 +8,7 @@ import { assetFiles, assetPath } from "../../../config/assets";
 import { RPC } from "../../../module/build/discover";
 import { argument, type Flags, switchFlag, usageError, valueFlag } from "../../flags";
 import { modulesFolder } from "../../remote/modules-folder";
+import { withProjectPort } from "../../remote/project-port";
 import { addFiles } from "../../templates/add-files";
 import { commandsIn, RELOAD } from "../../templates/head-comment";
 
@@ -42,7 +43,12 @@ export const newCommand = defineCommand({
     checkName(name);
     const kind = kindOf(KINDS.filter((each) => args[each] === true));
     const { folder } = await modulesFolder(args.modules);
-    const files = filesOf(kind, name);
+    const files = await Promise.all(
+      filesOf(kind, name).map(async ([path, text]): Promise<[string, string]> => [
+        path,
+        path.endsWith(".h") ? text : await withProjectPort(text),
+      ]),
+    );
     addFiles(folder, name, files);
     console.log(
       `\nNext:\n${nextCommands(kind, name, files)
