@@ -34,6 +34,7 @@ import { FailureLog } from "./failure-log";
 import { Feed } from "./feed";
 import { StoreFigures } from "./figures";
 import { DeclaredIndexes, IndexBuilder } from "./indexes";
+import { PagePlace } from "./page-place";
 import { QueueWriter } from "./queue-writer";
 import { SharedBackend } from "./shared/shared-backend";
 import { type SyncBackend, TurnWriter } from "./turn-writer";
@@ -49,8 +50,6 @@ const MAX_DEPTH = 200;
 /** How often a database is asked for writes of other processes while something watches. In milliseconds. */
 const LOOK_MS = 100;
 
-/** Pages of more documents are read in a thread, where there is one. */
-const LONG_PAGE = 200;
 /** How often it is looked whether a document's time is over. In milliseconds. */
 const UPKEEP_MS = 1000;
 /** How long it rests when the database could not be used. In milliseconds. */
@@ -95,6 +94,7 @@ export class StoreEngine implements StorePort {
   /** By `performance.now()`. */
   #restsUntil = 0;
   readonly #figures = new StoreFigures();
+  readonly #pagePlace = new PagePlace();
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -112,24 +112,29 @@ export class StoreEngine implements StorePort {
   }
 
   list(collection: string, range: KeyRange): Awaitable<Page> {
-    return this.#with(({ writer, backend }) => {
-      const { apart } = backend;
-      if (apart !== undefined && range.limit > LONG_PAGE) return writer.between(() => apart.list(collection, range));
-      return writer.read(() => backend.list(collection, range));
-    });
+    return this.#with((open) => this.#page(open, (from) => from.list(collection, range)));
   }
 
   find(collection: string, range: IndexRange): Awaitable<Page> {
     this.#declared.mustHave(collection, range.index);
-    return this.#with(({ writer, backend, indexes }) => {
-      const { apart } = backend;
-      const find =
-        apart !== undefined && range.limit > LONG_PAGE
-          ? (): Awaitable<Page> => writer.between(() => apart.find(collection, range))
-          : (): Awaitable<Page> => writer.read(() => backend.find(collection, range));
-      const built = indexes.build(collection, range.index);
+    return this.#with((open) => {
+      const find = (): Awaitable<Page> => this.#page(open, (from) => from.find(collection, range));
+      const built = open.indexes.build(collection, range.index);
       return built instanceof Promise ? built.then(find) : find();
     });
+  }
+
+  #page(
+    { writer, backend }: OpenStore,
+    read: (from: Pick<Backend, "list" | "find">) => Awaitable<Page>,
+  ): Awaitable<Page> {
+    const { apart } = backend;
+    if (apart === undefined) return writer.read(() => read(backend));
+    const began = performance.now();
+    if (this.#pagePlace.isApart(began)) return writer.between(() => read(apart));
+    const page = writer.read(() => read(backend));
+    this.#pagePlace.wasHere(began, performance.now());
+    return page;
   }
 
   count(collection: string): Awaitable<number> {
