@@ -92,26 +92,38 @@ class Refused extends Error {
 export function planCommit(commit: Commit, found: Found): Plan {
   const broken = commit.checks.find((check) => !holds(check, found));
   if (broken !== undefined) return refusal("CONFLICT", conflictText(broken), -1);
-  const drafts = new Map<string, Draft>();
+  const drafts = new Drafts();
   const mutated: Mutated[] = [];
   let version = found.lastVersion;
-  for (const [at, mutation] of commit.mutations.entries()) {
-    const draft = draftOf(drafts, mutation, found);
-    try {
-      const done = mutate(draft, mutation, version + 1, found);
+  try {
+    for (const mutation of commit.mutations) {
+      const done = mutate(drafts.of(mutation, found), mutation, version + 1, found);
       version = Math.max(version, done.version);
       mutated.push(done);
-    } catch (error) {
-      if (error instanceof Refused) return refusal(error.code, error.message, at);
-      throw error;
     }
+  } catch (error) {
+    if (error instanceof Refused) return refusal(error.code, error.message, mutated.length);
+    throw error;
   }
-  const changed = [...drafts.values()].filter((draft) => draft.isChanged);
-  const changes = changed.map(changeOf).sort((a, b) => a.version - b.version);
-  const writes = changed
-    .filter(({ row, now }) => row !== null || now?.text != null)
-    .map((draft) => writeOf(draft, found));
+  const writes: DocumentWrite[] = [];
+  const changes: StoredChange[] = [];
+  for (const draft of drafts.all) {
+    if (!draft.isChanged) continue;
+    changes.push(changeOf(draft));
+    if (draft.row !== null || draft.now !== null) writes.push(writeOf(draft, found));
+  }
+  if (!areInOrder(changes)) changes.sort((a, b) => a.version - b.version);
   return { result: { ok: true, mutated }, writes, changes, lastVersion: version };
+}
+
+/** A document that changes twice has the version of its last change. */
+function areInOrder(changes: readonly StoredChange[]): boolean {
+  let last = 0;
+  for (const { version } of changes) {
+    if (version < last) return false;
+    last = version;
+  }
+  return true;
 }
 
 function refusal(code: string, message: string, at: number): Plan {
@@ -134,16 +146,36 @@ function conflictText(check: Check): string {
     : `documents of ${check.collection} have changed since they were read`;
 }
 
-function draftOf(drafts: Map<string, Draft>, { collection, key }: Mutation, found: Found): Draft {
+/** So few are compared one by one: most commits have one or two. */
+const FEW = 8;
+
+class Drafts {
+  readonly all: Draft[] = [];
+  /** null: there are few. */
+  #byId: Map<string, Draft> | null = null;
+
+  of({ collection, key }: Mutation, found: Found): Draft {
+    const known = this.#find(collection, key);
+    if (known !== undefined) return known;
+    const row = found.read(collection, key);
+    const now = row === null || row.expiresAt === null ? row : liveAt(row, found.now);
+    const draft: Draft = { collection, key, row, now, isChanged: false, ending: "delete" };
+    this.all.push(draft);
+    if (this.#byId !== null) this.#byId.set(idOf(draft), draft);
+    else if (this.all.length > FEW) this.#byId = new Map(this.all.map((each) => [idOf(each), each]));
+    return draft;
+  }
+
+  #find(collection: string, key: string): Draft | undefined {
+    if (this.#byId !== null) return this.#byId.get(idOf({ collection, key }));
+    for (const draft of this.all) if (draft.key === key && draft.collection === collection) return draft;
+    return undefined;
+  }
+}
+
+function idOf({ collection, key }: Pick<Draft, "collection" | "key">): string {
   // No name of a collection has a NUL.
-  const id = `${collection}\0${key}`;
-  const known = drafts.get(id);
-  if (known !== undefined) return known;
-  const row = found.read(collection, key);
-  const now = liveAt(row, found.now);
-  const draft: Draft = { collection, key, row, now, isChanged: false, ending: "delete" };
-  drafts.set(id, draft);
-  return draft;
+  return `${collection}\0${key}`;
 }
 
 function mutate(draft: Draft, mutation: Mutation, version: number, found: Found): Mutated {
@@ -265,6 +297,8 @@ function changeOf(draft: Draft): StoredChange {
 
 function writeOf({ collection, key, row, now }: Draft, found: Found): DocumentWrite {
   const indexes = found.indexesOf(collection);
+  if (indexes.length === 0)
+    return { collection, key, after: now, isThere: row !== null, removed: NO_ENTRIES, added: NO_ENTRIES };
   const before = entriesOf(row, indexes);
   const after = entriesOf(now, indexes);
   const same = new Set(before.filter((entry) => after.some((other) => isSame(entry, other))).map(({ index }) => index));

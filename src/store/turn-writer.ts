@@ -8,6 +8,7 @@ import type {
   Awaitable,
   Commit,
   CommitResult,
+  CommitSink,
   IndexRange,
   KeyRange,
   Mutation,
@@ -44,6 +45,7 @@ export class TurnWriter implements Writer {
   /** They wait until nothing runs alone. */
   #queue: (() => void)[] = [];
   #first = 0;
+  #isRunning = false;
   /** They wait for the end of the batch. */
   #between: (() => void)[] = [];
   #idle: (() => void)[] = [];
@@ -131,8 +133,13 @@ export class TurnWriter implements Writer {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  /** Runs a commit within the turn. @param isTransaction  one that ran alone, and so has no checks */
-  apply(commit: Commit, isTransaction = commit.checks.length > 0): Promise<CommitResult> {
+  /** Runs a commit within the turn. */
+  apply(commit: Commit): Promise<CommitResult> {
+    return new Promise((committed, failed) => this.applyFor({ committed, failed }, commit));
+  }
+
+  /** @param isTransaction  one that ran alone, and so has no checks */
+  applyFor(sink: CommitSink, commit: Commit, isTransaction = commit.checks.length > 0): void {
     this.#scheduleEnd();
     let result: CommitResult;
     try {
@@ -144,18 +151,18 @@ export class TurnWriter implements Writer {
       const failed = storeError(error);
       // An error that is none of the database has written nothing.
       if (failed === error) this.#fail(failed);
-      return Promise.reject(failed);
+      return sink.failed(failed);
     }
     this.#results.push(result);
     if (isTransaction) this.#transactions++;
-    return new Promise((resolve, reject) => {
-      this.#answers.push({ done: () => resolve(result), failed: reject });
-    });
+    this.#answers.push(new Applied(sink, result));
   }
 
-  /** Resolves when all of the turn so far is durable. */
-  settled(): Promise<CommitResult> {
-    return Promise.resolve(this.read(() => NOTHING_WRITTEN));
+  /** Told when all of the turn so far is durable. */
+  settled(sink: CommitSink): void {
+    const read = this.read(() => NOTHING_WRITTEN);
+    if (read instanceof Promise) read.then((result) => sink.committed(result), sink.failed.bind(sink));
+    else sink.committed(read);
   }
 
   /** Nothing runs alone any more, if this was it. */
@@ -166,10 +173,14 @@ export class TurnWriter implements Writer {
   }
 
   #runQueue(): void {
+    // What begins there may be over at once, and come back here.
+    if (this.#isRunning) return;
+    this.#isRunning = true;
     while (this.#alone === null && this.#first < this.#queue.length) {
       const next = this.#queue[this.#first++] as () => void;
       next();
     }
+    this.#isRunning = false;
     if (this.#first < this.#queue.length) return;
     this.#queue = [];
     this.#first = 0;
@@ -254,6 +265,27 @@ interface LoopTurnParts {
   readonly fate: Readonly<Fate>;
 }
 
+const NO_CHECKS: Commit["checks"] = [];
+
+/** A commit that waits for the end of the turn. */
+class Applied implements Answer {
+  readonly #sink: CommitSink;
+  readonly #result: CommitResult;
+
+  constructor(sink: CommitSink, result: CommitResult) {
+    this.#sink = sink;
+    this.#result = result;
+  }
+
+  done(): void {
+    this.#sink.committed(this.#result);
+  }
+
+  failed(error: StoreError): void {
+    this.#sink.failed(error);
+  }
+}
+
 class LoopTurn implements Turn {
   readonly #writer: TurnWriter;
   readonly #backend: SyncBackend;
@@ -286,10 +318,10 @@ class LoopTurn implements Turn {
     return this.#backend.find(collection, range) as Page;
   }
 
-  commit(mutations: readonly Mutation[]): Promise<CommitResult> {
-    const done = mutations.length === 0 ? this.#writer.settled() : this.#writer.apply({ checks: [], mutations }, true);
+  commit(mutations: readonly Mutation[], sink: CommitSink): void {
+    if (mutations.length === 0) this.#writer.settled(sink);
+    else this.#writer.applyFor(sink, { checks: NO_CHECKS, mutations }, true);
     this.leave();
-    return done;
   }
 
   leave(): void {

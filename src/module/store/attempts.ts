@@ -3,7 +3,7 @@ import type { StoreTransaction, TransactionOptions } from "../contract";
 import { asHost } from "../../system/leave-graph";
 import { StoreError } from "./error";
 import { HeldEvents, holdingEvents } from "./held-events";
-import type { StorePort } from "./port";
+import type { CommitResult, CommitSink, StorePort, Turn } from "./port";
 import { Transaction } from "./transaction";
 
 const MAX_ATTEMPTS = 20;
@@ -21,18 +21,23 @@ export function transact<R>(port: StorePort, run: Run<R>, options: TransactionOp
   }
 }
 
-class Attempts<R> {
+/** From the call to the commit. It is written without `await`, whose promises would cost as much as the rest. */
+class Attempts<R> implements CommitSink {
   readonly #port: StorePort;
   readonly #run: Run<R>;
   readonly #timeoutMs: number;
   readonly #signal: AbortSignal | undefined;
   readonly #endsAt: number;
+  readonly #answer = Promise.withResolvers<Awaited<R>>();
+  #attempt = 0;
   #current: Transaction | null = null;
+  #held: HeldEvents | null = null;
+  /** Of the function. */
+  #result: R | undefined;
   /** Why it was given up. null: it was not. */
   #over: StoreError | null = null;
   /** From here on its result is the commit's. */
   #isCommitting = false;
-  #giveUp: ((error: StoreError) => void) | null = null;
   /** Ends the timer. null: there is none. */
   #end: (() => void) | null = null;
 
@@ -51,20 +56,9 @@ class Attempts<R> {
 
   begin(): Promise<Awaited<R>> {
     if (this.#signal?.aborted === true) throw cancelled();
-    const { promise, resolve, reject } = Promise.withResolvers<Awaited<R>>();
-    this.#giveUp = reject;
     if (this.#signal !== undefined) this.#watchOver();
-    this.#work().then(
-      (result) => {
-        this.#end?.();
-        resolve(result);
-      },
-      (error) => {
-        this.#end?.();
-        reject(error);
-      },
-    );
-    return promise;
+    this.#try();
+    return this.#answer.promise;
   }
 
   /** A transaction that is alone in its turn has an end by itself, and needs no timer. */
@@ -91,72 +85,128 @@ class Attempts<R> {
       this.#current.over ??= error;
       this.#current.turn?.leave();
     }
-    this.#giveUp?.(error);
+    this.#answer.reject(error);
   }
 
-  async #work(): Promise<Awaited<R>> {
-    for (let attempt = 1; ; attempt++) {
-      const entered = this.#port.enterTurn?.() ?? null;
-      const turn = entered instanceof Promise ? await entered : entered;
-      if (this.#over !== null) {
-        turn?.leave();
-        throw this.#over;
-      }
-      if (turn === null) this.#watchOver();
-      else turn.onAside = () => this.#watchOver();
-      const tx = new Transaction(this.#port, turn);
-      this.#current = tx;
-      const outcome = await this.#attempt(tx);
-      if (outcome !== CONFLICT) return outcome;
-      if (performance.now() > this.#endsAt) throw this.#lateError();
-      if (attempt === MAX_ATTEMPTS)
-        throw new StoreError("CONFLICT", `other clients have changed what the transaction read, ${attempt} times`);
-    }
-  }
+  // ---- one attempt ----
 
-  async #attempt(tx: Transaction): Promise<Awaited<R> | typeof CONFLICT> {
-    const held = new HeldEvents();
+  #try(): void {
+    this.#attempt++;
     try {
-      const result = await holdingEvents(held, this.#run, tx);
-      if (this.#over !== null) throw this.#over;
-      tx.over = new StoreError("FAILED", "the transaction is over: await all that it does in its function");
-      if (!(await this.#commit(tx))) return CONFLICT;
-      held.send();
-      return result;
+      const entered = this.#port.enterTurn?.() ?? null;
+      if (!(entered instanceof Promise)) return this.#enter(entered);
+      entered.then(
+        (turn) => this.#enter(turn),
+        (error) => this.#fail(error),
+      );
     } catch (error) {
-      tx.over ??= new StoreError("FAILED", "the transaction is over: its function has failed");
-      // It may have failed because it saw two moments of the store.
-      if (this.#over === null && !this.#isCommitting && (await this.#isStale(tx))) return CONFLICT;
-      throw error;
-    } finally {
-      this.#isCommitting = false;
-      held.drop();
-      tx.turn?.leave();
+      this.#fail(error);
     }
   }
 
-  /** @returns false: something that it read has changed */
-  async #commit(tx: Transaction): Promise<boolean> {
+  #enter(turn: Turn | null): void {
+    if (this.#over !== null) {
+      turn?.leave();
+      return this.#fail(this.#over);
+    }
+    if (turn === null) this.#watchOver();
+    else turn.onAside = () => this.#watchOver();
+    const tx = new Transaction(this.#port, turn);
+    const held = new HeldEvents();
+    this.#current = tx;
+    this.#held = held;
+    let result: R | Promise<R>;
+    try {
+      result = holdingEvents(held, this.#run, tx);
+    } catch (error) {
+      return this.#runFailed(tx, error);
+    }
+    if (!isThenable(result)) return this.#ran(tx, result);
+    Promise.resolve(result).then(
+      (value) => this.#ran(tx, value),
+      (error) => this.#runFailed(tx, error),
+    );
+  }
+
+  #ran(tx: Transaction, result: R): void {
+    if (this.#over !== null) return this.#runFailed(tx, this.#over);
+    tx.over = "the transaction is over: await all that it does in its function";
+    this.#result = result;
     const mutations = tx.mutations();
     const { turn, checks } = tx;
-    if (turn?.isUndone === true) return false;
     this.#isCommitting = true;
-    const result =
-      turn?.isAlone === true ? await turn.commit(mutations) : await this.#port.commit({ checks, mutations });
-    if (result.ok) return true;
-    if (result.code === "CONFLICT") return false;
-    throw new StoreError(result.code, result.message);
+    if (turn?.isAlone === true) return turn.commit(mutations, this);
+    try {
+      const done = this.#port.commit({ checks, mutations });
+      if (!(done instanceof Promise)) return this.committed(done);
+      done.then(
+        (answer) => this.committed(answer),
+        (error) => this.failed(error),
+      );
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
-  async #isStale({ turn, checks }: Transaction): Promise<boolean> {
-    if (turn?.isUndone === true) return true;
-    if (turn?.isAlone === true || checks.length < 2) return false;
+  #runFailed(tx: Transaction, error: unknown): void {
+    tx.over ??= "the transaction is over: its function has failed";
+    // It may have failed because it saw two moments of the store.
+    if (this.#over !== null || tx.turn?.isAlone === true || tx.checks.length < 2) return this.#fail(error);
+    void this.#isStale(tx).then(
+      (isStale) => (isStale ? this.#again() : this.#fail(error)),
+      (failure) => this.#fail(failure),
+    );
+  }
+
+  async #isStale({ checks }: Transaction): Promise<boolean> {
     const result = await this.#port.commit({ checks, mutations: [] });
     return !result.ok;
   }
+
+  // ---- its commit ----
+
+  committed(result: CommitResult): void {
+    if (!result.ok)
+      return result.code === "CONFLICT" ? this.#again() : this.#fail(new StoreError(result.code, result.message));
+    try {
+      this.#held?.send();
+    } catch (error) {
+      return this.#fail(error);
+    }
+    this.#leave();
+    this.#end?.();
+    this.#answer.resolve(this.#result as Awaited<R>);
+  }
+
+  failed(error: unknown): void {
+    this.#fail(error);
+  }
+
+  /** Something that it read has changed. */
+  #again(): void {
+    this.#leave();
+    if (performance.now() > this.#endsAt) return this.#fail(this.#lateError());
+    if (this.#attempt < MAX_ATTEMPTS) return this.#try();
+    const times = this.#attempt;
+    this.#fail(new StoreError("CONFLICT", `other clients have changed what the transaction read, ${times} times`));
+  }
+
+  #fail(error: unknown): void {
+    this.#leave();
+    this.#end?.();
+    this.#answer.reject(error);
+  }
+
+  #leave(): void {
+    this.#isCommitting = false;
+    this.#held?.drop();
+    this.#current?.turn?.leave();
+  }
 }
 
-const CONFLICT = Symbol("conflict");
+function isThenable<R>(value: R | Promise<R>): value is Promise<R> {
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+}
 
 function cancelled(): StoreError {
   return new StoreError("CANCELLED", "the transaction was cancelled by its signal");

@@ -12,12 +12,14 @@ export interface Draft {
 /** The version of a document that is not committed yet. */
 const UNKNOWN_VERSION = 0;
 
-export function mutationsOf(collection: string, drafts: ReadonlyMap<string, Draft>): Mutation[] {
-  return [...drafts].map(([key, { text, expiresAt }]) =>
-    text === null
-      ? { kind: "delete", collection, key, ifVersion: null }
-      : { kind: "set", collection, key, ifVersion: null, text, expiresAt },
-  );
+/** @param mutations  gets the writes of one collection */
+export function addMutations(mutations: Mutation[], collection: string, drafts: ReadonlyMap<string, Draft>): void {
+  for (const [key, { text, expiresAt }] of drafts)
+    mutations.push(
+      text === null
+        ? { kind: "delete", collection, key, ifVersion: null }
+        : { kind: "set", collection, key, ifVersion: null, text, expiresAt },
+    );
 }
 
 /** @param now by the store's clock, about: in milliseconds since 1970 */

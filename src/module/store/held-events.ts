@@ -6,11 +6,12 @@ import { AsyncLocalStorage } from "node:async_hooks";
 
 /** Of one run of a transaction's function. */
 export class HeldEvents {
-  #waiting: (() => void)[] = [];
+  /** null: none. */
+  #waiting: (() => void)[] | null = null;
   #state: "held" | "sent" | "dropped" = "held";
 
   add(emit: () => void): void {
-    if (this.#state === "held") this.#waiting.push(emit);
+    if (this.#state === "held") (this.#waiting ??= []).push(emit);
     // Work that the function has left behind goes on after the commit.
     else if (this.#state === "sent") emit();
   }
@@ -19,14 +20,14 @@ export class HeldEvents {
   send(): void {
     this.#state = "sent";
     const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const emit of waiting) emit();
+    this.#waiting = null;
+    if (waiting !== null) for (const emit of waiting) emit();
   }
 
   /** The run has come to nothing. Does nothing after `send`. */
   drop(): void {
     if (this.#state === "held") this.#state = "dropped";
-    this.#waiting = [];
+    this.#waiting = null;
   }
 }
 

@@ -163,6 +163,12 @@ export interface SqlStatement {
   readonly values: readonly (null | boolean | number | bigint | string | Uint8Array)[];
 }
 
+/** Gets the result of a commit. Exactly one of its methods is called, once. They must not throw. */
+export interface CommitSink {
+  committed(result: CommitResult): void;
+  failed(error: unknown): void;
+}
+
 /** A transaction that runs alone, until the turn of the loop is over. Its reads see the commits of the turn. */
 export interface Turn {
   /** false: it was put aside. Others have begun, and it lives by its checks. Its reads and commit must go by the port. */
@@ -175,12 +181,8 @@ export interface Turn {
   get(collection: string, keys: readonly string[]): readonly (StoredDocument | null)[];
   list(collection: string, range: KeyRange): Page;
   find(collection: string, range: IndexRange): Page;
-  /**
-   * Writes, and lets the next one begin.
-   *
-   * @returns when all that it wrote and read is durable
-   */
-  commit(mutations: readonly Mutation[]): Promise<CommitResult>;
+  /** Writes, and lets the next one begin. @param sink  told when all that it wrote and read is durable */
+  commit(mutations: readonly Mutation[], sink: CommitSink): void;
   /** Lets the next one begin. Idempotent. */
   leave(): void;
   /** Called when it is put aside. */

@@ -11,7 +11,7 @@ import type {
 } from "../contract";
 import { added, NotANumber } from "./addition";
 import { mustBeField, mustBeKeys, mustBeNumber } from "./collection";
-import { byKey, type Draft, entryOfDraft, mergedEntries, mutationsOf } from "./draft";
+import { byKey, type Draft, entryOfDraft, mergedEntries, addMutations } from "./draft";
 import { StoreError } from "./error";
 import { indexEntry } from "./index-key";
 import { mergePatch } from "./json";
@@ -29,7 +29,7 @@ export class Transaction implements StoreTransaction {
   readonly turn: Turn | null;
   readonly #collections: DraftCollection<unknown>[] = [];
   /** Why nothing may be read or written any more. null: it goes on. */
-  over: StoreError | null = null;
+  over: StoreError | string | null = null;
 
   constructor(port: StorePort, turn: Turn | null) {
     this.port = port;
@@ -45,7 +45,9 @@ export class Transaction implements StoreTransaction {
   }
 
   mutations(): Mutation[] {
-    return this.#collections.flatMap(({ name, drafts }) => (drafts === null ? [] : mutationsOf(name, drafts)));
+    const mutations: Mutation[] = [];
+    for (const { name, drafts } of this.#collections) if (drafts !== null) addMutations(mutations, name, drafts);
+    return mutations;
   }
 }
 
@@ -187,9 +189,13 @@ class DraftCollection<T> implements TransactionCollection<T> {
   }
 
   #read(key: string): Awaitable<StoredDocument | null> {
-    if (this.drafts?.has(key) === true) {
-      this.#mustGoOn();
-      return this.#own(key);
+    this.#mustGoOn();
+    if (this.drafts?.has(key) === true) return this.#own(key);
+    const { turn } = this.#tx;
+    if (turn?.isAlone === true) {
+      const [document = null] = turn.get(this.name, [key]);
+      this.#recordOne(key, document);
+      return document;
     }
     const found = this.#readStored([key]);
     return isPromise(found) ? found.then(([document = null]) => document) : (found[0] ?? null);
@@ -208,13 +214,17 @@ class DraftCollection<T> implements TransactionCollection<T> {
   }
 
   #record(keys: readonly string[], found: readonly (StoredDocument | null)[]): readonly (StoredDocument | null)[] {
-    for (const [at, key] of keys.entries())
-      this.#tx.checks.push({ kind: "key", collection: this.name, key, version: found[at]?.version ?? 0 });
+    for (const [at, key] of keys.entries()) this.#recordOne(key, found[at] ?? null);
     return found;
   }
 
+  #recordOne(key: string, found: StoredDocument | null): void {
+    this.#tx.checks.push({ kind: "key", collection: this.name, key, version: found === null ? 0 : found.version });
+  }
+
   #mustGoOn(): void {
-    if (this.#tx.over !== null) throw this.#tx.over;
+    const { over } = this.#tx;
+    if (over !== null) throw typeof over === "string" ? new StoreError("FAILED", over) : over;
   }
 
   /** Own writes may take entries away from the page. */

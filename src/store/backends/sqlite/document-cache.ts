@@ -6,23 +6,28 @@ const HALF_LETTERS = 8_388_608;
 /** Of a document's objects and its place in the map, about. */
 const OVERHEAD_LETTERS = 150;
 
+type Documents = Map<string, StoredDocument | null>;
+
 export class DocumentCache {
-  #new = new Map<string, StoredDocument | null>();
-  #old = new Map<string, StoredDocument | null>();
+  /** By collection and key. */
+  #new = new Map<string, Documents>();
+  #old = new Map<string, Documents>();
   #letters = 0;
 
   /** @returns undefined: it is not known; null: there is none */
-  get(id: string): StoredDocument | null | undefined {
-    const found = this.#new.get(id);
+  get(collection: string, key: string): StoredDocument | null | undefined {
+    const found = this.#new.get(collection)?.get(key);
     if (found !== undefined) return found;
-    const old = this.#old.get(id);
-    if (old !== undefined) this.set(id, old);
+    const old = this.#old.get(collection)?.get(key);
+    if (old !== undefined) this.set(collection, key, old);
     return old;
   }
 
-  set(id: string, document: StoredDocument | null): void {
-    this.#new.set(id, document);
-    this.#letters += id.length + (document?.text.length ?? 0) + OVERHEAD_LETTERS;
+  set(collection: string, key: string, document: StoredDocument | null): void {
+    const documents = this.#new.get(collection);
+    if (documents === undefined) this.#new.set(collection, new Map([[key, document]]));
+    else documents.set(key, document);
+    this.#letters += key.length + (document === null ? 0 : document.text.length) + OVERHEAD_LETTERS;
     if (this.#letters < HALF_LETTERS) return;
     this.#old = this.#new;
     this.#new = new Map();

@@ -32,6 +32,8 @@ import { runSql } from "./sql";
 /** The log of changes is trimmed once in so many batches. */
 const TRIM_EVERY = 64;
 
+const READ = `SELECT ${DOCUMENT} FROM documents d WHERE d.collection = ? AND d.key = ?`;
+
 export class SqliteBackend implements Backend, Found {
   readonly kind = "sqlite";
   readonly path: string;
@@ -88,15 +90,11 @@ export class SqliteBackend implements Backend, Found {
   }
 
   read(collection: string, key: string): StoredDocument | null {
-    const id = `${collection}\0${key}`;
-    const known = this.#cache.get(id);
+    const known = this.#cache.get(collection, key);
     if (known !== undefined) return known;
     const at = this.#collectionId(collection);
-    const found =
-      at === null
-        ? null
-        : this.statement(`SELECT ${DOCUMENT} FROM documents d WHERE d.collection = ? AND d.key = ?`).get(at, key);
-    this.#cache.set(id, found as StoredDocument | null);
+    const found = at === null ? null : this.statement(READ).get(at, key);
+    this.#cache.set(collection, key, found as StoredDocument | null);
     return found as StoredDocument | null;
   }
 
@@ -107,14 +105,18 @@ export class SqliteBackend implements Backend, Found {
   // ---- reading ----
 
   get(collection: string, keys: readonly string[]): readonly (StoredDocument | null)[] {
-    return this.#try(() => {
+    try {
       this.#refresh();
-      const { now } = this;
-      return keys.map((key) => {
-        const found = this.read(collection, key);
-        return found === null || (found.expiresAt !== null && found.expiresAt <= now) ? null : found;
-      });
-    });
+      const found: (StoredDocument | null)[] = [];
+      for (const key of keys) {
+        const document = this.read(collection, key);
+        const isOver = document !== null && document.expiresAt !== null && document.expiresAt <= this.now;
+        found.push(isOver ? null : document);
+      }
+      return found;
+    } catch (error) {
+      throw databaseError(error, this.path);
+    }
   }
 
   list(collection: string, range: KeyRange): Page {
@@ -294,7 +296,7 @@ export class SqliteBackend implements Backend, Found {
 
   #write({ collection, key, after, isThere, removed, added }: DocumentWrite): void {
     const id = this.#collectionId(collection) ?? this.#makeCollection(collection);
-    this.#cache.set(`${collection}\0${key}`, after);
+    this.#cache.set(collection, key, after);
     const more = (after === null ? 0 : 1) - (isThere ? 1 : 0);
     if (more !== 0) this.#grown.set(id, (this.#grown.get(id) ?? 0) + more);
     if (after === null) {
