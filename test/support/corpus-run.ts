@@ -37,7 +37,7 @@ export function testCorpus(corpus: readonly BadModule[]): void {
     };
     const dir = makeProject(files);
     try {
-      hub = new Hub(dir, await startProgram(["--port", "0"], { cwd: dir }));
+      hub = new Hub(dir, await startProgram(["--port", "0", "--threads", "2"], { cwd: dir }));
     } catch (error) {
       rmSync(dir, { recursive: true, force: true });
       throw error;

@@ -182,10 +182,17 @@ async function takesModules(hub: Hub, files: Record<string, string>): Promise<bo
 
 async function startHub(files: Record<string, string>, args: string[], options: ProgramOptions = {}): Promise<Hub> {
   const dir = makeProject(files);
-  return new Hub(
-    dir,
-    await startProgram(args.includes("--listen") ? args : ["--port", "0", ...args], { ...options, cwd: dir }),
-  );
+  const port = args.includes("--listen") ? [] : ["--port", "0"];
+  return new Hub(dir, await startProgram([...port, ...threadsFor(args, files), ...args], { ...options, cwd: dir }));
+}
+
+/**
+ * Two threads of the pool, where the test does not say how many: the default of four costs a start up to twice the CPU
+ * time, and each reload, too.
+ */
+function threadsFor(args: string[], files: Record<string, string>): string[] {
+  const isSet = args.some((arg) => /^--?threads$/.test(arg)) || files["hrmr.json"]?.includes('"threads"');
+  return isSet ? [] : ["--threads", "2"];
 }
 
 /** Errors of the test get the server's output. */

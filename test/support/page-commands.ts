@@ -117,7 +117,7 @@ export class PageShell {
       chmodSync(join(this.dir, path), 0o755);
     }
     const path = `${join(this.dir, ".bin")}:${process.env["PATH"] ?? ""}`;
-    this.#env = childEnvironment({ HRMR_PORT: String(this.port), PATH: path });
+    this.#env = childEnvironment({ HRMR_PORT: String(this.port), HRMR_THREADS: "2", PATH: path });
   }
 
   write(path: string, text: string): void {

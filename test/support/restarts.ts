@@ -23,7 +23,8 @@ export class Project {
   }
 
   async start(...args: string[]): Promise<Hub> {
-    this.#hub = new Hub(this.dir, await startProgram(["--port", "0", ...args], { cwd: this.dir }));
+    const threads = args.includes("--threads") ? [] : ["--threads", "2"];
+    this.#hub = new Hub(this.dir, await startProgram(["--port", "0", ...threads, ...args], { cwd: this.dir }));
     return this.#hub;
   }
 

@@ -28,10 +28,12 @@ const ELSEWHERE = moduleSource(`{ routes: {
   "POOL": { run: "pool", framing: "line", handle: () => "pooled\\n" },
   "PROC": { run: "process", framing: "line", handle: () => "processed\\n" },
 } }`);
-const FILES = { "modules/raw.ts": RAW, "modules/elsewhere.ts": ELSEWHERE };
+/** Without a pool and a module's process, which cost each start. */
+const RAW_ONLY = { "modules/raw.ts": RAW };
+const FILES = { ...RAW_ONLY, "modules/elsewhere.ts": ELSEWHERE };
 const withShared = shareHub(FILES);
 /** No raw message is sent to it. */
-const withHttpOnly = shareHub(FILES);
+const withHttpOnly = shareHub(RAW_ONLY);
 /** A client that sends one byte after each round trip. */
 const withPatience = shareHub({ ...FILES, "hrmr.json": JSON.stringify({ timeouts: { prefixWaitMs: 15_000 } }) });
 
@@ -145,7 +147,7 @@ describe("a raw line", () => {
 
   test("that cannot be a request is answered at once, without its line end", () =>
     reused(
-      { ...FILES, "hrmr.json": JSON.stringify({ timeouts: { prefixWaitMs: 0, requestMs: 0 } }) },
+      { ...RAW_ONLY, "hrmr.json": JSON.stringify({ timeouts: { prefixWaitMs: 0, requestMs: 0 } }) },
       [],
       async (hub) => {
         const client = await hub.connect();
@@ -182,7 +184,7 @@ describe("a raw line", () => {
 
   test("that begins like a request and does not end gets a 414", () =>
     reused(
-      { ...FILES, "hrmr.json": JSON.stringify({ limits: { maxHeaderBytes: 1024 }, timeouts: { prefixWaitMs: 0 } }) },
+      { ...RAW_ONLY, "hrmr.json": JSON.stringify({ limits: { maxHeaderBytes: 1024 }, timeouts: { prefixWaitMs: 0 } }) },
       [],
       async (hub) => {
         for (const word of ["SAY", "LINE", "STATUS", "UNKNOWN", "CHAT"]) {
@@ -249,7 +251,7 @@ describe("a connection that has spoken HTTP", () => {
 
   test("ends a request that does not come in time with a 408", () =>
     reused(
-      { ...FILES, "hrmr.json": JSON.stringify({ timeouts: { requestMs: 100, headMs: 100 } }) },
+      { ...RAW_ONLY, "hrmr.json": JSON.stringify({ timeouts: { requestMs: 100, headMs: 100 } }) },
       [],
       async (hub) => {
         for (const begun of ["PO", "PROPF", "GET /pa", "UNKNOWN /x"]) {
