@@ -10,6 +10,8 @@ const HARMLESS_PARAMETERS = new Set(["mode"]);
  * and / of a password.
  */
 const USER_INFO = /(?<=\b[a-z][a-z0-9+.-]*:\/\/)[^\s"']+(?=@)/gi;
+/** The same of a text that is one URL as a whole: its password may also have spaces and quotes. */
+const WHOLE_USER_INFO = /(?<=^\s*[a-z][a-z0-9+.-]*:\/\/).+(?=@)/is;
 /** `?api_key=x`, `&sig=x`, `#access_token=x`. */
 const PARAMETER = /([?&#;])([\w.~%[\]-]+)=([^\s&#;"']+)/g;
 
@@ -32,9 +34,15 @@ export function maskUrls(value: unknown): unknown {
  */
 export function quoted(value: unknown): string {
   if (isGroup(value)) return "an object";
-  const items = Array.isArray(value) ? value.map((item: unknown) => (isGroup(item) ? "an object" : item)) : value;
+  const items = Array.isArray(value)
+    ? value.map((item: unknown) => (isGroup(item) ? "an object" : maskWhole(item)))
+    : maskWhole(value);
   const text = JSON.stringify(maskUrls(items)) ?? String(value);
   return text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED - 3)}...` : text;
+}
+
+function maskWhole(value: unknown): unknown {
+  return typeof value === "string" ? value.replace(WHOLE_USER_INFO, MASK) : value;
 }
 
 function maskUrl(text: string): string {

@@ -6,7 +6,8 @@ export const STORE_FORMS =
   "sqlite://PATH, json://PATH, postgres://USER:PASSWORD@HOST/DB, mysql://USER:PASSWORD@HOST/DB";
 
 const FILE_URL = /^(?<scheme>sqlite|json):\/\/(?<path>[^?#]+)$/;
-const SERVER_URL = /^(?<scheme>postgres|postgresql|mysql|mariadb):\/\//;
+// Spaces are written as %20: the rest of a password behind one would be shown in messages.
+const SERVER_URL = /^(?<scheme>postgres|postgresql|mysql|mariadb):\/\/\S+$/;
 
 /** A database in a file. `path` may be relative. */
 interface StoreFile {

@@ -2,6 +2,8 @@
 import { chownSync } from "node:fs";
 
 export interface StartedServer {
+  /** Its folder; that of its socket, too. */
+  readonly folder: string;
   /** A database without tables. @returns its URL */
   fresh(): Promise<string>;
   /** Runs statements on it, past the store. */

@@ -51,6 +51,7 @@ export async function startMariadb(): Promise<StartedServer> {
   };
   let stores = 0;
   return {
+    folder,
     async fresh() {
       const database = `store${++stores}`;
       await ask(url("mysql"), `CREATE DATABASE ${database}`);

@@ -25,7 +25,10 @@ export async function startPostgres(): Promise<StartedServer> {
   const data = join(folder, "data");
   const made = ["-D", data, "-U", "hrmr", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"];
   await asPlainUser.run(folder, [join(bin, "initdb"), ...made]);
-  writeFileSync(join(data, "pg_hba.conf"), "host all locked all scram-sha-256\nhost all all all trust\n");
+  writeFileSync(
+    join(data, "pg_hba.conf"),
+    "host all locked,mover all scram-sha-256\nhost all all all trust\nlocal all all trust\n",
+  );
   const port = freePort();
   const url = `postgres://hrmr@127.0.0.1:${port}/postgres`;
   const settings = ["listen_addresses=127.0.0.1", "shared_buffers=16MB", "max_connections=50"];
@@ -42,6 +45,7 @@ export async function startPostgres(): Promise<StartedServer> {
   };
   let stores = 0;
   return {
+    folder,
     async fresh() {
       const schema = `store${++stores}`;
       await ask(url, `CREATE SCHEMA ${schema}`);

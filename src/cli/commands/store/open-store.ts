@@ -1,7 +1,7 @@
 /** Opens the store of this folder's server for a command, beside the server or without it. */
 import { resolve } from "node:path";
 import { DEFAULT_STORE, type StoreOptions } from "../../../config/options";
-import { maskUrls } from "../../../config/quoted";
+import { maskUrls, quoted } from "../../../config/quoted";
 import { absoluteStoreUrl, defaultStoreUrl, parseStoreUrl, STORE_FORMS } from "../../../config/store-url";
 import { UserError } from "../../../config/user-error";
 import { StoreError } from "../../../module/store/error";
@@ -47,7 +47,7 @@ export async function findStore({ url, ...place }: StorePlace): Promise<FoundSto
 /** @throws UserError BAD_VALUE */
 export function checkedUrl(url: string): string {
   if (parseStoreUrl(url) !== null) return absoluteStoreUrl(url, process.cwd());
-  throw badValue(`${maskUrls(url)} is not the URL of a store.`, `Write ${STORE_FORMS}.`);
+  throw badValue(`${quoted(url)} is not the URL of a store.`, `Write ${STORE_FORMS}.`);
 }
 
 /** Opens a store, lets a command use it, and closes it. @throws UserError for errors of the store */
