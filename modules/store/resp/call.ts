@@ -75,6 +75,12 @@ export interface CommandSpec {
   readonly runMany?: (call: Together) => Promise<number> | null;
 }
 
+/** A command that may run: it is known, has enough arguments, and its client may do it. */
+export interface Ready {
+  readonly spec: CommandSpec;
+  readonly args: Command;
+}
+
 export const NO_KEYS: KeyPlaces = [0, 0, 0];
 export const ONE_KEY: KeyPlaces = [1, 1, 1];
 export const ALL_KEYS: KeyPlaces = [1, -1, 1];

@@ -1,7 +1,5 @@
 /** One client: what it has selected, named and shown. */
 import type { Connection, ModuleContext, Session } from "hrmr";
-import type { Command } from "./reader";
-import type { CommandSpec } from "./call";
 import type { Cursors } from "./cursors";
 import { Writer } from "./writer";
 
@@ -12,12 +10,6 @@ export interface Face {
   readonly peers: Set<Peer>;
   /** In milliseconds since 1970. */
   readonly startedAt: number;
-}
-
-/** A command that may run: it is known, has enough arguments, and its client may do it. */
-export interface Ready {
-  readonly spec: CommandSpec;
-  readonly args: Command;
 }
 
 /** What SELECT takes. */

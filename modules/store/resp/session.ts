@@ -1,7 +1,8 @@
 /** Reads a client's commands, runs them in order, and writes the replies of what came together in one piece. */
 import type { Connection } from "hrmr";
 import { enqueue, NEVER_QUEUED, refuse } from "./commands/transactions";
-import { type Face, Peer, type Ready } from "./peer";
+import type { Ready } from "./call";
+import { type Face, Peer } from "./peer";
 import { type Command, CommandReader, ProtocolError } from "./reader";
 import { chosen } from "./table";
 import { runTogether } from "./together";

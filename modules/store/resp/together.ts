@@ -3,9 +3,9 @@
  * Their replies stay out of the client's sight until it is durable.
  */
 import type { StoreTransaction } from "hrmr";
-import type { Call, Documents } from "./call";
+import type { Call, Documents, Ready } from "./call";
 import { errorText, isStoreError, ReplyError } from "./errors";
-import type { Peer, Ready } from "./peer";
+import type { Peer } from "./peer";
 import type { Command } from "./reader";
 import type { Writer } from "./writer";
 

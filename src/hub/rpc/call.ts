@@ -5,7 +5,8 @@ import type { Carried } from "../../module/service/values";
 import { failureOf, internalFailure, isHidden, type RpcFailure } from "./failure";
 import type { OpenStream } from "./open-streams";
 import { discover, DISCOVER } from "./openrpc";
-import type { Procedures, RpcCaller } from "./procedures";
+import type { RpcCaller } from "./caller";
+import type { Procedures } from "./procedures";
 import { unwritablePart } from "./unwritable";
 
 /** Where a call's answer goes. Exactly one of `result` and `failure` is called, once. They must not throw. */

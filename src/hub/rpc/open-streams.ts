@@ -1,6 +1,6 @@
 /** Streamed results that clients get now. A stream ends soon after the token of its client is revoked or expires. */
+import type { RpcCaller } from "./caller";
 import type { RpcFailure } from "./failure";
-import type { RpcCaller } from "./procedures";
 
 /** How often the server looks whether a client has lost its rights. In milliseconds. */
 const LOOK_MS = 500;

@@ -1,7 +1,8 @@
 /** `rpc.discover`: the procedures as an OpenRPC document (spec.open-rpc.org, version 1.3). */
 import { version } from "../../../package.json";
 import type { RpcFailure } from "./failure";
-import type { Procedure, Procedures, RpcCaller } from "./procedures";
+import type { RpcCaller } from "./caller";
+import type { Procedure, Procedures } from "./procedures";
 
 export const DISCOVER = "rpc.discover";
 

@@ -1,12 +1,13 @@
 /** Procedures: the services of modules that clients may call, by the name "MODULE.SERVICE". */
 import { suggest } from "../../config/nearest";
-import type { Client, Session } from "../../module/contract";
+import type { Client } from "../../module/contract";
 import type { BoundService } from "../../module/route";
 import type { ServiceAnswer, ServiceAsks, ServiceCaller } from "../../module/service/calls";
 import type { CallFrame } from "../../module/service/frame";
 import type { ServiceError } from "../../module/service/error";
 import { Carried } from "../../module/service/values";
 import type { AccessControl } from "../access/access-control";
+import type { RpcCaller } from "./caller";
 import { notAllowed, notFound, type RpcFailure } from "./failure";
 import { OpenStreams } from "./open-streams";
 
@@ -19,13 +20,6 @@ interface ProceduresOptions {
   readonly access: Pick<AccessControl, "refusalOf">;
   /** Logs an error whose text clients must not see. */
   readonly note: (text: string) => void;
-}
-
-/** The caller. */
-export interface RpcCaller {
-  readonly client: Client;
-  /** As it is now. */
-  readonly session: Session;
 }
 
 export interface Procedure {

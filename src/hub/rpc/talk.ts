@@ -4,7 +4,8 @@
  */
 import { ProcedureCall, type CallTarget } from "./call";
 import { busy, invalidRequest, type RpcFailure } from "./failure";
-import type { Procedures, RpcCaller } from "./procedures";
+import type { RpcCaller } from "./caller";
+import type { Procedures } from "./procedures";
 import {
   idOf,
   MAX_BATCH,

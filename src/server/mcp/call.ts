@@ -2,7 +2,8 @@
 import type { CallTarget } from "../../hub/rpc/call";
 import { ProcedureCall } from "../../hub/rpc/call";
 import type { RpcFailure } from "../../hub/rpc/failure";
-import type { Procedure, Procedures, RpcCaller } from "../../hub/rpc/procedures";
+import type { RpcCaller } from "../../hub/rpc/caller";
+import type { Procedure, Procedures } from "../../hub/rpc/procedures";
 import { errorOf, partsOf, resultOf, type ToolResult } from "./tools";
 
 /** The parts of a streamed result that are collected for the agent. In bytes of JSON. */

@@ -23,7 +23,8 @@ import {
 import { version } from "../../../package.json";
 import { quoted } from "../../config/quoted";
 import { invalidRequest, type RpcFailure } from "../../hub/rpc/failure";
-import type { Procedure, Procedures, RpcCaller } from "../../hub/rpc/procedures";
+import type { RpcCaller } from "../../hub/rpc/caller";
+import type { Procedure, Procedures } from "../../hub/rpc/procedures";
 import { parseJson, Unreadable } from "../../hub/rpc/request";
 import { failureText } from "../../hub/rpc/texts";
 import { isTool } from "../../module/route";

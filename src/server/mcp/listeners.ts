@@ -1,7 +1,8 @@
 /** Clients that listen for changes of the tools: a GET of /mcp is an event stream. */
 import type { RpcFailure } from "../../hub/rpc/failure";
 import { busy, httpRefused } from "../../hub/rpc/failure";
-import type { Procedures, RpcCaller } from "../../hub/rpc/procedures";
+import type { RpcCaller } from "../../hub/rpc/caller";
+import type { Procedures } from "../../hub/rpc/procedures";
 import { failureText } from "../../hub/rpc/texts";
 import { HttpReply, jsonReply } from "../rpc/reply";
 import { toolsOf } from "./tools";

@@ -1,7 +1,7 @@
 /** Identifies the caller of procedures over HTTP or WebSocket, and refuses pages of other sites. */
 import type { AccessControl } from "../../hub/access/access-control";
 import { notAllowed, pageRefused, type RpcFailure } from "../../hub/rpc/failure";
-import type { RpcCaller } from "../../hub/rpc/procedures";
+import type { RpcCaller } from "../../hub/rpc/caller";
 import type { Client, RequestContext } from "../../module/contract";
 import { ANONYMOUS } from "../../module/session";
 import { isForeignOrigin, isLocalHost } from "../../protocol/web/origin";

@@ -1,7 +1,8 @@
 /** Procedures over HTTP: POST /rpc with a message of JSON-RPC 2.0, and POST /rpc/NAME with the input as the body. */
 import { ProcedureCall, type CallTarget } from "../../hub/rpc/call";
 import { httpRefused, type RpcFailure, statusOf } from "../../hub/rpc/failure";
-import type { Procedures, RpcCaller } from "../../hub/rpc/procedures";
+import type { RpcCaller } from "../../hub/rpc/caller";
+import type { Procedures } from "../../hub/rpc/procedures";
 import { parseJson, Unreadable } from "../../hub/rpc/request";
 import { type RpcPeer, RpcTalk } from "../../hub/rpc/talk";
 import { errorJson, failureText } from "../../hub/rpc/texts";

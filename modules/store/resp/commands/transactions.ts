@@ -1,7 +1,7 @@
 /** MULTI, EXEC and WATCH. */
-import { ALL_KEYS, type Call, type CommandSpec, type KeyPlaces, NO_KEYS, type Run } from "../call";
+import { ALL_KEYS, type Call, type CommandSpec, type KeyPlaces, NO_KEYS, type Ready, type Run } from "../call";
 import { fail, ReplyError } from "../errors";
-import { COLLECTION, type Peer, type Ready } from "../peer";
+import { COLLECTION, type Peer } from "../peer";
 import { Command } from "../reader";
 import { inTransaction } from "../together";
 import { keysFrom } from "../values";
