@@ -95,7 +95,14 @@ function issuesOfBest(forms: readonly JsonSchema[], value: unknown, path: Path):
     if (issues.length === 0) return [];
     if (best === null || issues.length < best.length) best = issues;
   }
+  // It has none of the forms.
+  if (best?.[0]?.path.length === path.length)
+    return [{ message: `it must be ${[...new Set(forms.map(formOf))].join(" or ")}`, path }];
   return best ?? [];
+}
+
+function formOf({ type, const: only }: JsonSchema): string {
+  return type === undefined ? JSON.stringify(only) : A[type];
 }
 
 const A = {

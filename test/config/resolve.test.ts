@@ -20,6 +20,7 @@ import {
 import { maskUrls, quoted } from "../../src/config/quoted";
 import { HARMLESS_SETTINGS, maskLine, maskSetting } from "../../src/config/resolve/secrets";
 import { readSettings } from "../../modules/http/settings";
+import { SETTINGS } from "../../modules/store/settings";
 import type { UserError } from "../../src/config/user-error";
 
 let root: string;
@@ -408,6 +409,9 @@ describe("secrets", () => {
     // Of the modules that ship with hrmr, all but the tokens.
     const { root, ...ofSite } = readSettings({});
     expect(HARMLESS_SETTINGS["http"]).toEqual(["root", ...Object.keys(ofSite)]);
+    const ofStore = SETTINGS["~standard"].validate({}) as { value: object };
+    expect(HARMLESS_SETTINGS["store"]).toEqual(Object.keys(ofStore.value));
+    expect(HARMLESS_SETTINGS["events"]).toEqual(["topics", "emit", "heartbeatMs"]);
     expect(shownOf({ root, cacheControl: { "*.css": "no-store" } }, "http")).toEqual({
       root,
       cacheControl: { "*.css": "no-store" },

@@ -386,3 +386,21 @@ test("hono's own array of routes is not taken for a module's routes", async () =
     expect(await (await call(new Request("http://x/a"), { name: "m" })).text()).toBe("hono m");
   }
 });
+
+test("public and mcp of a service may depend on the module's settings", () => {
+  const service = {
+    call: () => 1,
+    public: ({ open }: { open?: unknown }) => open === true,
+    mcp: (settings: object) => Object.keys(settings).length > 1,
+    checksAccess: true,
+  };
+  const specOf = (config?: Record<string, unknown>) =>
+    readShape("m", { services: { get: service } }, undefined, config).services[0]?.spec;
+  expect(specOf()).toMatchObject({ isPublic: false, isMcpTool: false, checksAccess: true });
+  expect(specOf({ open: true })).toMatchObject({ isPublic: true, isMcpTool: false });
+  expect(specOf({ open: true, run: "inline" })).toMatchObject({ isPublic: true, isMcpTool: true });
+  for (const wrong of [{ public: () => 1 }, { mcp: async () => true }, { checksAccess: () => true }, { public: "yes" }])
+    expect(() => readShape("m", { services: { get: { call: () => 1, ...wrong } } })).toThrow(
+      /service "get": "\w+" .* true or false/,
+    );
+});

@@ -20,6 +20,8 @@ export const HARMLESS_SETTINGS: Readonly<Record<string, readonly string[]>> = {
     "compressMaxBytes",
   ],
   access: ["open"],
+  events: ["topics", "emit", "heartbeatMs"],
+  store: ["resp", "http", "rpc", "mcp", "heartbeatMs"],
 };
 
 /**
