@@ -11,6 +11,7 @@ import type {
   CollectionSpec,
   Commit,
   CommitResult,
+  Hold,
   IndexRange,
   KeyRange,
   Page,
@@ -150,6 +151,10 @@ export class StoreEngine implements StorePort {
 
   enterTurn(): Awaitable<Turn | null> {
     return this.#with(({ writer }) => writer.enterTurn());
+  }
+
+  hold(): Awaitable<Hold | null> {
+    return this.#with(({ writer }) => writer.hold());
   }
 
   sql(statement: SqlStatement): Awaitable<readonly Record<string, unknown>[]> {

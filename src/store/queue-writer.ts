@@ -45,6 +45,10 @@ export class QueueWriter implements Writer {
     return null;
   }
 
+  hold(): null {
+    return null;
+  }
+
   get waiting(): number {
     return this.#waiting.length + this.#underWay;
   }

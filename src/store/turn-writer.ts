@@ -9,6 +9,7 @@ import type {
   Commit,
   CommitResult,
   CommitSink,
+  Hold,
   IndexRange,
   KeyRange,
   Mutation,
@@ -18,6 +19,7 @@ import type {
   Turn,
 } from "../module/store/port";
 import type { Backend, Batch } from "./backend";
+import { HeldTurn } from "./held-turn";
 import { storeError, type Writer, type WriterOwner } from "./writer";
 
 /** A backend whose methods answer at once. */
@@ -41,7 +43,7 @@ export class TurnWriter implements Writer {
   /** Of the present batch. */
   #fate: Fate = { isUndone: false };
   #isEndScheduled = false;
-  #alone: LoopTurn | null = null;
+  #alone: LoopTurn | HeldTurn | null = null;
   /** They wait until nothing runs alone. */
   #queue: (() => void)[] = [];
   #first = 0;
@@ -93,11 +95,24 @@ export class TurnWriter implements Writer {
     });
   }
 
+  hold(): Promise<Hold> {
+    return new Promise((resolve) => {
+      const begin = (): void => {
+        const held = new HeldTurn(this);
+        this.#alone = held;
+        resolve(held);
+      };
+      if (this.#alone === null) begin();
+      else this.#queue.push(begin);
+    });
+  }
+
   #begin(): LoopTurn {
     this.#scheduleEnd();
     this.#keepOthersOut();
-    this.#alone = new LoopTurn({ writer: this, backend: this.#backend, owner: this.#owner, fate: this.#fate });
-    return this.#alone;
+    const turn = new LoopTurn({ writer: this, backend: this.#backend, owner: this.#owner, fate: this.#fate });
+    this.#alone = turn;
+    return turn;
   }
 
   /** Another process must not write between the reads and the writes of what runs alone. */
@@ -129,8 +144,12 @@ export class TurnWriter implements Writer {
   }
 
   idle(): Promise<void> {
-    if (!this.#isEndScheduled) return Promise.resolve();
+    if (this.#isIdle) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  get #isIdle(): boolean {
+    return !this.#isEndScheduled && this.#alone === null;
   }
 
   /** Runs a commit within the turn. */
@@ -166,10 +185,11 @@ export class TurnWriter implements Writer {
   }
 
   /** Nothing runs alone any more, if this was it. */
-  leave(turn: LoopTurn): void {
+  leave(turn: LoopTurn | HeldTurn): void {
     if (this.#alone !== turn) return;
     this.#alone = null;
     this.#runQueue();
+    this.#tellIdle();
   }
 
   #runQueue(): void {
@@ -194,16 +214,26 @@ export class TurnWriter implements Writer {
 
   readonly #endTurn = (): void => {
     this.#isEndScheduled = false;
-    this.#alone?.putAside();
-    this.#alone = null;
+    this.#putAside();
     this.#commitBatch();
     this.#runBetween();
     this.#runQueue();
-    if (this.#isEndScheduled) return;
+    this.#tellIdle();
+  };
+
+  /** A hold lasts for several turns of the loop. */
+  #putAside(): void {
+    if (!(this.#alone instanceof LoopTurn)) return;
+    this.#alone.putAside();
+    this.#alone = null;
+  }
+
+  #tellIdle(): void {
+    if (!this.#isIdle || this.#idle.length === 0) return;
     const idle = this.#idle;
     this.#idle = [];
     for (const resolve of idle) resolve();
-  };
+  }
 
   #runBetween(): void {
     if (this.#between.length === 0) return;
@@ -234,8 +264,7 @@ export class TurnWriter implements Writer {
     this.#batch?.rollback();
     this.#batch = null;
     this.#fate.isUndone = true;
-    this.#alone?.putAside();
-    this.#alone = null;
+    this.#putAside();
     const answers = this.#answers;
     this.#forget();
     this.#owner.failed(error);

@@ -1,6 +1,6 @@
 /** How commits get to a database, and what waits for them. */
 import { StoreError } from "../module/store/error";
-import type { Awaitable, Commit, CommitResult, StoredChange, Turn } from "../module/store/port";
+import type { Awaitable, Commit, CommitResult, Hold, StoredChange, Turn } from "../module/store/port";
 
 export interface Writer {
   /** @returns when it is durable */
@@ -9,6 +9,8 @@ export interface Writer {
   read<T>(read: () => Awaitable<T>): Awaitable<T>;
   /** @returns null: the database answers later, so nothing runs alone */
   enterTurn(): Awaitable<Turn | null>;
+  /** @returns null: others write as well, whom nobody here can keep out */
+  hold(): Awaitable<Hold | null>;
   /** Runs work that is no part of a batch: at once, or behind the commit of the present one. */
   between<T>(work: () => Awaitable<T>): Promise<T>;
   /** Resolves when nothing is under way. Never rejects. */

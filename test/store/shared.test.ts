@@ -211,6 +211,8 @@ test("a write to SQLite is told to the other processes, though none of them asks
   const heard: string[][] = [];
   const all = [0, 1, 2].map((at) => {
     heard.push([]);
+    const changed = (changes: readonly { readonly key: string }[]): void =>
+      void heard[at]?.push(...changes.map(({ key }) => key));
     const backend = openBackend(
       `sqlite://${join(dir, "hub.sqlite")}`,
       {
@@ -220,12 +222,12 @@ test("a write to SQLite is told to the other processes, though none of them asks
         raiseClock: () => {},
         keptChanges: 100,
         indexesOf: () => [],
-        onForeignChanges: (changes) => heard[at]?.push(...changes.map(({ key }) => key)),
+        onForeignChanges: changed,
       },
       dir,
     ) as SharedBackend;
     backend.open();
-    const owner = { mustFind: () => {}, changed: () => {}, committed: () => {}, failed: () => {} };
+    const owner = { mustFind: () => {}, changed, committed: () => {}, failed: () => {} };
     return { backend, writer: backend.writer(owner) };
   });
   const write = async (at: number, key: string): Promise<void> => {
@@ -235,14 +237,40 @@ test("a write to SQLite is told to the other processes, though none of them asks
   try {
     // The first one leads. The others may still be on their way to it: they hear of all when they are there.
     await write(0, "a");
-    await until("the others have heard", () => heard[1]?.length === 1 && heard[2]?.length === 1);
+    await until("all have heard", () => heard.every((each) => each.join("") === "a"));
     await write(1, "b");
-    await until("the leader and the third have heard", () => heard[0]?.length === 1 && heard[2]?.length === 2);
+    await until("all have heard", () => heard.every((each) => each.join("") === "ab"));
     await all[0]?.backend.close();
     await write(2, "c");
-    await until("the second has heard", () => heard[1]?.length === 2);
-    expect(heard).toEqual([["b"], ["a", "c"], ["a", "b"]]);
+    await until("both have heard", () => heard.slice(1).every((each) => each.join("") === "abc"));
   } finally {
     for (const { backend } of all) await backend.close();
   }
+});
+
+test("a transaction that conflicts again and again keeps others from writing, and is done", async () => {
+  const [one, two] = (await open("json", 2)) as [TestEngine, TestEngine];
+  let isOver = false;
+  const others = [one, two].map(async ({ store }) => {
+    for (; !isOver; await Bun.sleep(0)) await store.collection("c").increment("k");
+  });
+  for (const { store } of [two, one, two]) {
+    let runs = 0;
+    await store.transaction(async (tx) => {
+      runs++;
+      const { value } = (await tx.collection("c").get("k")) ?? { value: 0 };
+      // Long enough for the others to write.
+      await until("others write, or it is held", () =>
+        store
+          .collection("c")
+          .get("k")
+          .then((now) => now?.value !== value || runs > 3),
+      );
+      await tx.collection("c").set("k", value + 1000);
+    });
+    expect(runs).toBe(4);
+  }
+  isOver = true;
+  await Promise.all(others);
+  expect((await one.store.collection("c").get("k"))?.value).toBeGreaterThan(3000);
 });

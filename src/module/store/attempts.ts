@@ -3,10 +3,12 @@ import type { StoreTransaction, TransactionOptions } from "../contract";
 import { asHost } from "../../system/leave-graph";
 import { StoreError } from "./error";
 import { HeldEvents, holdingEvents } from "./held-events";
-import type { CommitResult, CommitSink, StorePort, Turn } from "./port";
+import type { CommitResult, CommitSink, Hold, StorePort, Turn } from "./port";
 import { Transaction } from "./transaction";
 
 const MAX_ATTEMPTS = 20;
+/** The next ones keep others from writing, where that is possible. */
+const FREE_ATTEMPTS = 3;
 const DEFAULT_TIMEOUT_MS = 10_000;
 /** The longest time that a timer takes. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
@@ -32,6 +34,8 @@ class Attempts<R> implements CommitSink {
   #attempt = 0;
   #current: Transaction | null = null;
   #held: HeldEvents | null = null;
+  /** Keeps others from writing during this attempt. */
+  #hold: Hold | null = null;
   /** Of the function. */
   #result: R | undefined;
   /** Why it was given up. null: it was not. */
@@ -92,6 +96,19 @@ class Attempts<R> implements CommitSink {
 
   #try(): void {
     this.#attempt++;
+    if (this.#attempt <= FREE_ATTEMPTS || this.#port.hold === undefined) return this.#enterTurn();
+    this.#watchOver();
+    this.#holdOthers().then(
+      () => (this.#hold === null ? this.#enterTurn() : this.#enter(null)),
+      (error) => this.#fail(error),
+    );
+  }
+
+  async #holdOthers(): Promise<void> {
+    this.#hold = (await this.#port.hold?.()) ?? null;
+  }
+
+  #enterTurn(): void {
     try {
       const entered = this.#port.enterTurn?.() ?? null;
       if (!(entered instanceof Promise)) return this.#enter(entered);
@@ -134,10 +151,11 @@ class Attempts<R> implements CommitSink {
     this.#result = result;
     const mutations = tx.mutations();
     const { turn, checks } = tx;
+    if (turn?.isUndone === true) return this.#again();
     this.#isCommitting = true;
     if (turn?.isAlone === true) return turn.commit(mutations, this);
     try {
-      const done = this.#port.commit({ checks, mutations });
+      const done = (this.#hold ?? this.#port).commit({ checks, mutations });
       if (!(done instanceof Promise)) return this.committed(done);
       done.then(
         (answer) => this.committed(answer),
@@ -150,6 +168,7 @@ class Attempts<R> implements CommitSink {
 
   #runFailed(tx: Transaction, error: unknown): void {
     tx.over ??= "the transaction is over: its function has failed";
+    if (this.#over === null && tx.turn?.isUndone === true) return this.#again();
     // It may have failed because it saw two moments of the store.
     if (this.#over !== null || tx.turn?.isAlone === true || tx.checks.length < 2) return this.#fail(error);
     void this.#isStale(tx).then(
@@ -159,7 +178,7 @@ class Attempts<R> implements CommitSink {
   }
 
   async #isStale({ checks }: Transaction): Promise<boolean> {
-    const result = await this.#port.commit({ checks, mutations: [] });
+    const result = await (this.#hold ?? this.#port).commit({ checks, mutations: [] });
     return !result.ok;
   }
 
@@ -201,6 +220,8 @@ class Attempts<R> implements CommitSink {
     this.#isCommitting = false;
     this.#held?.drop();
     this.#current?.turn?.leave();
+    this.#hold?.leave();
+    this.#hold = null;
   }
 }
 

@@ -189,6 +189,14 @@ export interface Turn {
   onAside: (() => void) | null;
 }
 
+/** Nobody else commits while it lasts, which is short. Others read. */
+export interface Hold {
+  /** Commits, and ends it. After its time it waits like any commit, and its checks tell what has changed. */
+  commit(commit: Commit): Awaitable<CommitResult>;
+  /** Idempotent. */
+  leave(): void;
+}
+
 /** All methods throw, or reject with, StoreError. */
 export interface StorePort {
   /** @returns in the order of the keys */
@@ -201,6 +209,8 @@ export interface StorePort {
   commit(commit: Commit): Awaitable<CommitResult>;
   /** In the engine's own thread, on a database that answers at once. @returns null: on another one */
   enterTurn?(): Awaitable<Turn | null>;
+  /** For a transaction that has conflicted often. @returns null: there is none here */
+  hold?(): Awaitable<Hold | null>;
   /** @returns ends the watch, without `end` of the sink. Idempotent */
   watch(version: StoreVersion, wish: WatchWish, sink: WatchSink): () => void;
   /** @returns rows as objects */

@@ -17,6 +17,8 @@ interface FollowerOwner {
   changed(changes: readonly StoredChange[]): void;
   /** Changes are not kept any more that this process has not seen. */
   lost(): void;
+  /** The leader is about to leave, and is asked for nothing more. */
+  leaving(): void;
   /** A connection that was welcomed has ended. */
   gone(): void;
 }
@@ -78,7 +80,7 @@ export class FollowerSide {
     if (!this.#mayAsk) return;
     const { outbox } = this.#owner;
     for (let batch = outbox.next(); batch !== null; batch = outbox.next()) {
-      const message: Flat = [TO_LEADER.commits, batch.number, batch.commits.length];
+      const message: Flat = [TO_LEADER.commits, batch.number, batch.hold, batch.commits.length];
       for (const commit of batch.commits) pushCommit(message, commit);
       this.#link.send(message);
     }
@@ -92,6 +94,15 @@ export class FollowerSide {
   /** This process has written to the database itself. */
   wrote(): void {
     this.#link.send([TO_LEADER.wrote]);
+  }
+
+  unhold(hold: number): void {
+    this.#link.send([TO_LEADER.unhold, hold]);
+  }
+
+  /** Whether it may ask: it is connected, and the leader is not about to leave. */
+  get mayAsk(): boolean {
+    return this.#mayAsk;
   }
 
   close(): void {
@@ -124,7 +135,8 @@ export class FollowerSide {
         return reads.refused(message.number(), new StoreError(message.text(), message.text()));
       case FROM_LEADER.leaving:
         this.#mayAsk = false;
-        return this.#link.send([TO_LEADER.left]);
+        this.#link.send([TO_LEADER.left]);
+        return this.#owner.leaving();
     }
   }
 

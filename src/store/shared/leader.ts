@@ -1,12 +1,12 @@
 /**
- * The side of the process that leads: it tells the server's other processes of changes. Where only one process has the
- * database, it also commits and reads for them.
+ * The side of the process that leads: it commits for the server's other processes, and tells them of changes. Where only
+ * one process has the database, it also reads for them.
  */
 import { chmodSync, rmSync } from "node:fs";
 import type { UnixSocketListener } from "bun";
 import { type Flat, type FlatReader, pushResult, readCommit } from "../../host/store/flat";
 import { StoreError } from "../../module/store/error";
-import type { Commit, CommitResult, StoredChange } from "../../module/store/port";
+import type { Commit, CommitResult, Hold, StoredChange } from "../../module/store/port";
 import { asHost } from "../../system/leave-graph";
 import { PRIVATE_FILE } from "../../system/private-files";
 import { userOf } from "../../system/sockets";
@@ -18,7 +18,9 @@ import { atOnce, partsOf, pushChanges, readFor } from "./served-reads";
 
 interface LeaderOwner {
   readonly backend: Backend;
-  /** Commits and reads of the others. null: each process has the database open itself. */
+  /** Each process has the database open, and reads it itself. */
+  readonly isOpenToAll: boolean;
+  /** Commits of the others. null: it is not there yet. */
   readonly writer: () => Writer | null;
   /** Of the newest change. */
   readonly version: () => number;
@@ -32,6 +34,8 @@ interface Peer {
   isKnown: boolean;
   /** It asks for nothing more. */
   hasLeft: boolean;
+  /** By the number of the ask. */
+  readonly holds: Map<number, Hold>;
 }
 
 /** How long the others may take to stop asking. In milliseconds. */
@@ -66,20 +70,26 @@ export class LeaderSide {
     const user = userOf((socket as unknown as { readonly fd?: number }).fd ?? -1);
     const link: Link = new Link({
       received: (message) => this.#receive(peer, message),
-      closed: () => void this.#peers.delete(peer),
+      closed: () => this.#gone(peer),
     });
-    const peer: Peer = { link, isKnown: false, hasLeft: false };
+    const peer: Peer = { link, isKnown: false, hasLeft: false, holds: new Map() };
     socket.data = link;
     if (user !== null && user !== process.getuid?.()) link.close();
     else this.#peers.add(peer);
     link.opened(socket);
   }
 
+  #gone(peer: Peer): void {
+    this.#peers.delete(peer);
+    for (const hold of peer.holds.values()) hold.leave();
+    peer.holds.clear();
+  }
+
   /** Tells the others that the database has changes. @param except  the link of the process that has made them */
   tell(changes: readonly StoredChange[], except: Link | null = null): void {
     const peers = [...this.#peers].filter(({ link, isKnown }) => isKnown && link !== except);
     if (peers.length === 0) return;
-    const messages = this.#owner.writer() === null ? [NEWS] : partsOf(changes).map(changesMessage);
+    const messages = this.#owner.isOpenToAll ? [NEWS] : partsOf(changes).map(changesMessage);
     for (const message of messages) for (const { link } of peers) link.send(message);
   }
 
@@ -111,9 +121,11 @@ export class LeaderSide {
         this.#owner.wrote();
         return this.tell([], link);
       case TO_LEADER.commits:
-        return void this.#commit(link, this.#served(), message.number(), message.many(readCommit));
+        return this.#commitFor(peer, message);
       case TO_LEADER.read:
-        return this.#readFor(link, this.#served(), message);
+        return this.#readFor(peer, message);
+      case TO_LEADER.unhold:
+        return takeHold(peer, message.number())?.leave();
       case TO_LEADER.left:
         peer.hasLeft = true;
         return;
@@ -127,7 +139,7 @@ export class LeaderSide {
     const seen = message.numberOrNull();
     peer.isKnown = true;
     peer.link.send([FROM_LEADER.welcome, this.#owner.version()]);
-    if (this.#owner.writer() === null) peer.link.send(NEWS);
+    if (this.#owner.isOpenToAll) peer.link.send(NEWS);
     else if (seen !== null) this.#tellMissed(peer.link, seen);
   }
 
@@ -141,12 +153,18 @@ export class LeaderSide {
     }
   }
 
-  async #commit(link: Link, writer: Writer, number: number, commits: readonly Commit[]): Promise<void> {
+  #commitFor(peer: Peer, message: FlatReader): void {
+    const number = message.number();
+    const by = takeHold(peer, message.number()) ?? this.#served();
+    void this.#commit(peer.link, number, message.many(readCommit), by);
+  }
+
+  async #commit(link: Link, number: number, commits: readonly Commit[], by: Pick<Writer, "commit">): Promise<void> {
     this.#open++;
     const outcomes = await Promise.all(
       commits.map(async (commit): Promise<CommitResult | StoreError> => {
         try {
-          return await writer.commit(commit);
+          return await by.commit(commit);
         } catch (error) {
           return storeError(error);
         }
@@ -163,12 +181,23 @@ export class LeaderSide {
     link.send(answer);
   }
 
-  #readFor(link: Link, writer: Writer, message: FlatReader): void {
+  #readFor(peer: Peer, message: FlatReader): void {
+    const { link } = peer;
+    const writer = this.#served();
     const number = message.number();
     const kind = message.number();
+    if (kind === READ.hold) return void this.#answer(link, number, () => this.#hold(peer, number, writer));
     const work = readFor(this.#owner.backend, kind, message);
     const isAboutIndex = kind === READ.buildIndex || kind === READ.dropIndex;
     void this.#answer(link, number, async () => await (isAboutIndex ? writer.between(work) : writer.read(work)));
+  }
+
+  async #hold(peer: Peer, number: number, writer: Writer): Promise<Flat> {
+    const hold = await writer.hold();
+    if (hold === null) return [0];
+    if (this.#peers.has(peer)) peer.holds.set(number, hold);
+    else hold.leave();
+    return [1];
   }
 
   async #answer(link: Link, number: number, work: () => Promise<Flat>): Promise<void> {
@@ -185,9 +214,15 @@ export class LeaderSide {
 
   #served(): Writer {
     const writer = this.#owner.writer();
-    if (writer === null) throw new TypeError("a process asks for what it has itself");
+    if (writer === null) throw new TypeError("a process asks before the store is open");
     return writer;
   }
+}
+
+function takeHold(peer: Peer, number: number): Hold | null {
+  const hold = peer.holds.get(number) ?? null;
+  peer.holds.delete(number);
+  return hold;
 }
 
 /** The database has changes: read them there. */

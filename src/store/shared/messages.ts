@@ -9,12 +9,14 @@ export const TO_LEADER = {
   hello: 0,
   /** The sender has written to the database itself. */
   wrote: 1,
-  /** A number, and commits. */
+  /** A number, the number of a hold that they end (0: none), and commits. */
   commits: 2,
   /** A number, one of READ, and its fields. */
   read: 3,
   /** The answer to `leaving`: the sender asks for nothing more. */
   left: 4,
+  /** The number of a hold that is over. */
+  unhold: 5,
 } as const;
 
 /** What is read there, or done to indexes. */
@@ -28,6 +30,8 @@ export const READ = {
   indexes: 6,
   buildIndex: 7,
   dropIndex: 8,
+  /** Nothing is read: others commit no more until the hold ends. */
+  hold: 9,
 } as const;
 
 /** From the leading process. */

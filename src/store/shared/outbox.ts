@@ -12,6 +12,8 @@ export type Outcome = CommitResult | StoreError;
 interface Waiting {
   readonly commit: Commit;
   readonly letters: number;
+  /** That it ends. 0: none. */
+  readonly hold: number;
   /** When its caller gives up, as `performance.now()` counts. */
   readonly untilMs: number;
   resolve(result: CommitResult): void;
@@ -49,8 +51,11 @@ export class Outbox {
     return new Promise((resolve) => this.#onEmpty.push(resolve));
   }
 
-  /** @returns the result. @throws StoreError BUSY, TOO_LARGE */
-  add(commit: Commit, untilMs: number): Promise<CommitResult> {
+  /**
+   * @param hold that it ends; 0: none. Then it is sent alone
+   * @returns the result. @throws StoreError BUSY, TOO_LARGE
+   */
+  add(commit: Commit, untilMs: number, hold = 0): Promise<CommitResult> {
     const flat: Flat = [];
     pushCommit(flat, commit);
     const letters = lettersOf(flat);
@@ -61,25 +66,26 @@ export class Outbox {
     this.#count++;
     this.#letters += letters;
     const { promise, resolve, reject } = Promise.withResolvers<CommitResult>();
-    this.#waiting.push({ commit, letters, untilMs, resolve, reject });
+    this.#waiting.push({ commit, letters, hold, untilMs, resolve, reject });
     return promise;
   }
 
   /** @returns what to send now. null: nothing waits */
-  next(): { readonly number: number; readonly commits: readonly Commit[] } | null {
+  next(): { readonly number: number; readonly hold: number; readonly commits: readonly Commit[] } | null {
     if (this.#waiting.length === 0) return null;
     let count = 0;
     let letters = 0;
     for (const each of this.#waiting) {
-      if (count > 0 && letters + each.letters > MAX_BATCH_LETTERS) break;
+      if (count > 0 && (each.hold !== 0 || letters + each.letters > MAX_BATCH_LETTERS)) break;
       letters += each.letters;
       count++;
+      if (each.hold !== 0) break;
     }
     const number = ++this.#last;
     const batch = this.#waiting.slice(0, count);
     this.#waiting = this.#waiting.slice(count);
     this.#sent.set(number, batch);
-    return { number, commits: batch.map(({ commit }) => commit) };
+    return { number, hold: batch[0]?.hold ?? 0, commits: batch.map(({ commit }) => commit) };
   }
 
   /** The answer to what was sent. One for another number is late, and ignored. */

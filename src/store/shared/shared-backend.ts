@@ -1,7 +1,7 @@
 /**
- * A database in a file that several processes of one server use. One of them leads: it tells the others of changes. A
- * database that only one process can have open is the leader's, and the others send it what they read and write. If the
- * leader ends, another process takes its place.
+ * A database in a file that several processes of one server use. One of them leads: the others send it their commits, and
+ * it tells them of changes. A database that only one process can have open is the leader's, which also reads for the
+ * others. If the leader ends, another process takes its place.
  */
 import { closeSync, constants, openSync } from "node:fs";
 import { join } from "node:path";
@@ -20,6 +20,7 @@ import type {
   Awaitable,
   Commit,
   CommitResult,
+  Hold,
   IndexRange,
   KeyRange,
   Page,
@@ -101,9 +102,14 @@ export class SharedBackend implements Backend {
     return this.#outbox;
   }
 
-  /** Whether this process writes to the database itself. */
+  /** Whether this process has the database open. */
   get isOpenHere(): boolean {
     return this.#isOpen;
+  }
+
+  /** Whether another process commits for this one. */
+  get mustSend(): boolean {
+    return !this.#isOpen || this.#follower?.mayAsk === true;
   }
 
   open(): Awaitable<number> {
@@ -171,7 +177,8 @@ export class SharedBackend implements Backend {
     this.#openOwn();
     const leader = new LeaderSide({
       backend: this.#own,
-      writer: () => (this.#database.isOpenToAll ? null : this.#writer),
+      isOpenToAll: this.#database.isOpenToAll,
+      writer: () => this.#writer,
       version: () => this.#version ?? 0,
       wrote: () => this.#look(),
     });
@@ -192,7 +199,7 @@ export class SharedBackend implements Backend {
 
   /** What waits for a leader: this is it. */
   #answerWaiting(): void {
-    this.#outbox.handOver((commit) => (this.#writer as Writer).commit(commit) as Promise<CommitResult>);
+    this.#writeHere();
     this.#reads.answerBy(this.#own);
   }
 
@@ -239,6 +246,7 @@ export class SharedBackend implements Backend {
         welcomed: (version) => (this.#version ??= version),
         changed: (changes) => (changes.length === 0 ? this.#look() : this.#foreign(changes)),
         lost: () => this.#options.onChangesLost?.(),
+        leaving: () => this.#writeHere(),
         gone: () => this.#leaderGone(),
       });
       if (this.#isClosed) side.close();
@@ -254,7 +262,15 @@ export class SharedBackend implements Backend {
   #leaderGone(): void {
     this.#follower = null;
     this.#outbox.lost();
+    if (this.#isOpen) this.#reads.close();
+    this.#writeHere();
     this.#seekSoon();
+  }
+
+  /** Until there is another leader, a process that has the database open writes itself. */
+  #writeHere(): void {
+    if (this.#isOpen)
+      this.#outbox.handOver((commit) => (this.#writer as Writer).commit(commit) as Promise<CommitResult>);
   }
 
   /** In a folder with a long path the name goes by the open folder. Linux only. */
@@ -304,12 +320,41 @@ export class SharedBackend implements Backend {
   }
 
   /** For a process that does not write itself. @throws StoreError */
-  send(commit: Commit): Promise<CommitResult> {
+  send(commit: Commit, hold = 0): Promise<CommitResult> {
     if (this.#isClosed) throw new StoreError("UNAVAILABLE", "the store is closed");
-    const result = this.#outbox.add(commit, performance.now() + WAIT_MS);
+    const result = this.#outbox.add(commit, performance.now() + WAIT_MS, hold);
     this.#expireSoon();
     this.#follower?.flushSoon();
     return result;
+  }
+
+  /** The same. @returns null: the leader has gone meanwhile */
+  async hold(): Promise<Hold | null> {
+    const { message, answer } = this.#reads.add(
+      [READ.hold],
+      (reader) => reader.number() === 1,
+      performance.now() + WAIT_MS,
+    );
+    this.#expireSoon();
+    this.#follower?.read(message);
+    try {
+      if (!(await answer)) return null;
+    } catch {
+      return null;
+    }
+    let hold = message[1] as number;
+    const take = (): number => {
+      const number = hold;
+      hold = 0;
+      return number;
+    };
+    return {
+      commit: (commit) => this.send(commit, take()),
+      leave: () => {
+        const number = take();
+        if (number !== 0) this.#follower?.unhold(number);
+      },
+    };
   }
 
   // ---- reading ----

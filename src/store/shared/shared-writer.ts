@@ -1,13 +1,16 @@
 /** The commits of a process that may write itself, or have another one write. */
-import type { Awaitable, Commit, CommitResult, Turn } from "../../module/store/port";
+import type { Awaitable, Commit, CommitResult, Hold, Turn } from "../../module/store/port";
 import type { Writer } from "../writer";
 import type { Outbox } from "./outbox";
 
 interface Sender {
   readonly outbox: Pick<Outbox, "size" | "whenEmpty">;
-  /** Whether this process writes itself. Once it does, it does for good. */
+  /** Whether this process has the database open. Once it has, it has for good. */
   readonly isOpenHere: boolean;
+  /** Whether another process commits for this one. */
+  readonly mustSend: boolean;
   send(commit: Commit): Promise<CommitResult>;
+  hold(): Promise<Hold | null>;
 }
 
 export class SharedWriter implements Writer {
@@ -22,7 +25,7 @@ export class SharedWriter implements Writer {
   }
 
   commit(commit: Commit): Awaitable<CommitResult> {
-    return this.#here()?.commit(commit) ?? this.#sender.send(commit);
+    return this.#toWriteHere()?.commit(commit) ?? this.#sender.send(commit);
   }
 
   read<T>(read: () => Awaitable<T>): Awaitable<T> {
@@ -31,7 +34,11 @@ export class SharedWriter implements Writer {
   }
 
   enterTurn(): Awaitable<Turn | null> {
-    return this.#here()?.enterTurn() ?? null;
+    return this.#toWriteHere()?.enterTurn() ?? null;
+  }
+
+  hold(): Awaitable<Hold | null> {
+    return this.#toWriteHere()?.hold() ?? this.#sender.hold();
   }
 
   async between<T>(work: () => Awaitable<T>): Promise<T> {
@@ -46,6 +53,11 @@ export class SharedWriter implements Writer {
 
   get waiting(): number {
     return this.#sender.outbox.size + (this.#own?.waiting ?? 0);
+  }
+
+  /** null: another process commits for this one. */
+  #toWriteHere(): Writer | null {
+    return this.#sender.mustSend ? null : this.#here();
   }
 
   #here(): Writer | null {
