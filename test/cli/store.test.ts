@@ -68,7 +68,7 @@ describe("hrmr store", () => {
     }));
 
   test.each([
-    [["store", "watch", "a b"], 1, "is no name of a collection"],
+    [["store", "watch", "a b"], 1, "is not a name of a collection"],
     [["store", "watch", "a", "b", "c"], 2, "cannot read"],
     [["store", "watch", "--after", "-1"], 2, "--after"],
     [["store", "look"], 2, "hrmr store does ls, get"],

@@ -82,12 +82,12 @@ test("a version that is refused after its migrations says which have run", () =>
 test("one that does not end is given up after loadMs, and the old version serves", () =>
   withProject(files("endless", storeModule("")), [], async (hub) => {
     const settings = JSON.parse(files("endless", "")["hrmr.json"] as string) as object;
-    hub.write("hrmr.json", JSON.stringify({ ...settings, timeouts: { loadMs: 1000 } }));
+    hub.write("hrmr.json", JSON.stringify({ ...settings, timeouts: { loadMs: 2000 } }));
     await hub.ask("RELOAD\n");
     hub.write("modules/probe.ts", storeModule(`migrations: { "001-a": () => new Promise(() => {}) },`));
     const verdict = await hub.ask("RELOAD\n");
     expect(verdict).toContain('the migration "001-a" failed');
-    expect(verdict).toContain("was not over within 1000 ms");
+    expect(verdict).toContain("was not over within 2000 ms");
     expect(await happened(hub)).toBe(null);
   }));
 

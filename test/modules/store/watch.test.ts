@@ -290,11 +290,13 @@ describe("a WebSocket", () => {
       const socket = connect(hub.port, "127.0.0.1");
       socket.write(upgradeRequest("/store/big"));
       let bytes: Buffer = Buffer.alloc(0);
-      socket.once("data", (part: Buffer) => {
-        bytes = part;
-        socket.pause();
-      });
-      await until("it is open", () => bytes.includes("101"));
+      const opening = (part: Buffer): void => {
+        bytes = Buffer.concat([bytes, part]);
+        if (bytes.includes("\r\n\r\n")) socket.pause().off("data", opening);
+      };
+      socket.on("data", opening);
+      await until("it is open", () => bytes.includes("\r\n\r\n"));
+      expect(bytes.toString("latin1")).toStartWith("HTTP/1.1 101 ");
       const value = "x".repeat(900_000);
       for (let at = 0; at < 30; at++) await put(hub, `big/${at}`, value);
       const other = await openSocket(hub, "big?full&prefix=29");
