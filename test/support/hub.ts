@@ -195,8 +195,8 @@ function threadsFor(args: string[], files: Record<string, string>): string[] {
   return isSet ? [] : ["--threads", "2"];
 }
 
-/** Errors of the test get the server's output. */
-async function telling(hub: Hub, test: (hub: Hub) => Promise<void>): Promise<void> {
+/** Runs a test. Its errors get the server's output. */
+export async function telling(hub: Hub, test: (hub: Hub) => Promise<void>): Promise<void> {
   try {
     await test(hub);
   } catch (error) {

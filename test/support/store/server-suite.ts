@@ -3,7 +3,8 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { openBackend } from "../../../src/store/backends/open";
 import { callProgram } from "../call-program";
-import { type Hub, makeProject, withHub } from "../hub";
+import { Hub, makeProject, telling, withHub } from "../hub";
+import { startProgram } from "../program";
 import { runOnStore, STORE_MODULE } from "../store-module";
 import { until } from "../until";
 import { CutLink } from "./cut-link";
@@ -35,10 +36,11 @@ export function shareServer(start: () => Promise<StartedServer>): () => Promise<
 export function describeServer({ name, skipped, server, makeUser }: ServerSuiteOptions): void {
   const title = skipped === null ? `${name}, as a server` : `${name}, as a server (skipped: ${skipped})`;
   describe.skipIf(skipped !== null)(title, () => {
-    test("two servers on one database are one store", () => withTwoHubs(server, twoServers), DEADLINE_MS);
+    const withPair = sharePair(server);
+    test("two servers on one database are one store", () => withPair(twoServers), DEADLINE_MS);
     test(
       "a kill of the database in the middle of writes loses no answered one, and both servers go on by themselves",
-      () => withTwoHubs(server, async (hubs) => await killDatabase(hubs, await server())),
+      () => withPair(async ({ hubs }) => await killDatabase(hubs, await server())),
       DEADLINE_MS,
     );
     test("a commit whose answer is lost is done once, and one that never arrived is not done", async () => {
@@ -53,13 +55,30 @@ export function describeServer({ name, skipped, server, makeUser }: ServerSuiteO
   });
 }
 
-async function withTwoHubs(
-  server: () => Promise<StartedServer>,
-  use: (hubs: readonly [Hub, Hub], url: string) => Promise<void>,
-): Promise<void> {
-  const url = await (await server()).fresh();
-  const files = { "modules/probe.ts": STORE_MODULE, "hrmr.json": JSON.stringify({ store: { url } }) };
-  await withHub(files, [], (first) => withHub(files, [], (second) => use([first, second], url)));
+interface Pair {
+  readonly hubs: readonly [Hub, Hub];
+  readonly url: string;
+}
+
+/** Two servers of hrmr on one database, for the tests of a `describe`: the first one starts them. */
+function sharePair(server: () => Promise<StartedServer>): (use: (pair: Pair) => Promise<void>) => Promise<void> {
+  let started: Promise<Pair> | null = null;
+  afterAll(async () => {
+    for (const hub of (await started)?.hubs ?? []) await hub.stop();
+  });
+  const start = async (): Promise<Pair> => {
+    const url = await (await server()).fresh();
+    const dirs = [1, 2].map(() =>
+      makeProject({ "modules/probe.ts": STORE_MODULE, "hrmr.json": JSON.stringify({ store: { url } }) }),
+    );
+    const programs = await Promise.all(dirs.map(async (cwd) => await startProgram(["--port", "0"], { cwd })));
+    const [first, second] = programs.map((program, at) => new Hub(dirs[at]!, program));
+    return { hubs: [first!, second!], url };
+  };
+  return async (use) => {
+    const pair = await (started ??= start());
+    await telling(pair.hubs[0], async () => await telling(pair.hubs[1], async () => await use(pair)));
+  };
 }
 
 /** @returns the value; an error of the code fails the test */
@@ -117,13 +136,15 @@ async function untilSwept(url: string): Promise<void> {
   }
 }
 
-async function twoServers(hubs: readonly [Hub, Hub], url: string): Promise<void> {
+async function twoServers({ hubs, url }: Pair): Promise<void> {
   const [first, second] = hubs;
   await untilSwept(url);
   for (const hub of hubs) await run(hub, FOLLOW);
   // Documents.
   await run(first, `return store.collection("c").set("a", { from: 1 });`);
   expect(await run(second, `return (await store.collection("c").get("a")).value;`)).toEqual({ from: 1 });
+  const counted = 'return await store.sql`SELECT count(*) AS n FROM hrmr_documents WHERE collection = ${"c"}`;';
+  expect(await run(second, counted)).toEqual([{ n: 1 }]);
   // Transactions.
   const added = await Promise.all(hubs.map((hub) => run<number>(hub, ADD)));
   const sum = await run<number>(first, `return (await store.collection("c").get("sum")).value;`);

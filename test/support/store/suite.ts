@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { indexKey } from "../../../src/module/store/index-key";
-import type { Check, Commit, StoredChange } from "../../../src/module/store/port";
+import type { Check, Commit, SqlStatement, StoredChange } from "../../../src/module/store/port";
 import { openBackend as openStore } from "../../../src/store/backends/open";
 import type { Backend, Committed } from "../../../src/store/backend";
 import { Random } from "../random";
@@ -649,6 +649,25 @@ function describeTime(on: On): void {
 }
 
 function describeUpkeep(on: On): void {
+  on("statements of SQL run with values of their own, or are refused as a whole", async (backend) => {
+    const run = async (parts: string[], ...values: SqlStatement["values"]) => await backend.sql({ parts, values });
+    if (backend.kind === "json") {
+      await expect(run(["SELECT 1"])).rejects.toMatchObject({ code: "UNSUPPORTED" });
+      return;
+    }
+    await run(["CREATE TABLE own (id INTEGER PRIMARY KEY, big BIGINT, name VARCHAR(80))"]);
+    const evil = "x'); DROP TABLE own; --";
+    await run(["INSERT INTO own (id, big, name) VALUES (", ", ", ", ", ")"], 1, START_MS, evil);
+    await run(["INSERT INTO own (id, big, name) VALUES (", ", ", ", ", ")"], 2, null, "é");
+    expect(await run(["SELECT id, big, name FROM own WHERE name = ", ""], evil)).toEqual([
+      { id: 1, big: START_MS, name: evil },
+    ]);
+    expect(await run(["SELECT count(*) AS n FROM own WHERE id > ", " AND id < ", ""], 0, 3)).toEqual([{ n: 2 }]);
+    await expect(run(["SELECT nothing FROM own"])).rejects.toMatchObject({ name: "StoreError" });
+    // The store goes on.
+    expect(await outcome(backend, [commitOf(set("a", 1))])).toEqual(["ok"]);
+  });
+
   on(
     "a backup is a whole store with the versions of all documents, as they were when it began",
     async (backend) => {
@@ -670,7 +689,7 @@ function describeUpkeep(on: On): void {
         expect(await outcome(copied, [commitOf(set("later", 2))])).toEqual(["ok"]);
         await copied.close();
         // The file is there.
-        expect((async () => await backend.backup(path))()).rejects.toThrow();
+        await expect((async () => await backend.backup(path))()).rejects.toThrow();
       } finally {
         rmSync(folder, { recursive: true });
       }
