@@ -33,6 +33,7 @@ import { redisOthersRow, redisReadRow, redisRelaxedRow, redisWriteRow } from "./
 import { reloadInlineRow, reloadLoadRow, reloadManyRow, reloadPoolRow } from "./rows/reload";
 import { rpcHttpRow, rpcRawRow } from "./rows/rpc";
 import { startRow } from "./rows/start";
+import { storeMillionRow } from "./rows/store-million";
 import { streamsRow } from "./rows/streams";
 import { thousandRow } from "./rows/thousand";
 import { poolServiceRow, serviceRow } from "./rows/services";
@@ -73,6 +74,7 @@ const ROWS: readonly Row[] = [
   redisWriteRow,
   redisRelaxedRow,
   redisOthersRow,
+  storeMillionRow,
   processRow,
   cRow,
   helloRow,
