@@ -36,6 +36,7 @@ import { startRow } from "./rows/start";
 import { storeMillionRow } from "./rows/store-million";
 import { streamsRow } from "./rows/streams";
 import { thousandRow } from "./rows/thousand";
+import { eventsRow } from "./rows/events";
 import { poolServiceRow, serviceRow } from "./rows/services";
 import { chunkRow, lineRow, poolAloneRow, poolRow, processRow } from "./rows/text";
 import { trafficRow } from "./rows/traffic";
@@ -63,6 +64,7 @@ const ROWS: readonly Row[] = [
   poolAloneRow,
   serviceRow,
   poolServiceRow,
+  eventsRow,
   rpcRawRow,
   rpcHttpRow,
   transfersRow,
