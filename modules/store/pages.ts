@@ -15,27 +15,58 @@ interface Part {
   readonly reverse?: boolean;
 }
 
-export async function pageByKeys(
+type Entry = StoreEntry<string>;
+
+const DEFAULT_LIMIT = 100;
+const MAX_LIMIT = 1000;
+/** A page of the store ends behind 4 MB of values, and a letter has at most 3 bytes. In letters. */
+const SURELY_WHOLE = 1_300_000;
+
+export function pageByKeys(
   collection: Collection<string>,
-  { after, ...range }: Part & { readonly prefix?: string },
+  { after, limit = DEFAULT_LIMIT, ...range }: Part & { readonly prefix?: string },
 ): Promise<Page> {
-  const entries = await collection.list(after === undefined ? range : { ...range, after });
-  const last = entries.at(-1)?.key;
-  // A page may be shorter than its limit: it also ends behind 4 MB of values.
-  const hasMore = last !== undefined && (await collection.list({ ...range, after: last, limit: 1 })).length > 0;
-  return { entries, next: hasMore ? last : null };
+  return pageOf(limit, {
+    read: (most, last) => {
+      const from = last?.key ?? after;
+      return collection.list({ ...range, limit: most, ...(from === undefined ? null : { after: from }) });
+    },
+    cursorOf: ({ key }) => key,
+  });
 }
 
-export async function pageByIndex(
+export function pageByIndex(
   collection: Collection<string>,
   index: string,
-  { after, ...range }: Part & Pick<FindOptions, "equals" | "from" | "to">,
+  { after, limit = DEFAULT_LIMIT, ...range }: Part & Pick<FindOptions, "equals" | "from" | "to">,
 ): Promise<Page> {
-  const entries = await collection.find(
-    index,
-    after === undefined ? range : { ...range, after: entryAt(index, after) },
-  );
+  const first = after === undefined ? null : entryAt(index, after);
+  return pageOf(limit, {
+    read: (most, last) => {
+      const from = last ?? first;
+      return collection.find(index, { ...range, limit: most, ...(from === null ? null : { after: from }) });
+    },
+    cursorOf: ({ value, key }) => cursorAt(indexedValue(value, index), key),
+  });
+}
+
+interface Source {
+  /** @param last the entry behind which it reads. null: where the page begins */
+  readonly read: (limit: number, last: Entry | null) => Promise<Entry[]>;
+  readonly cursorOf: (last: Entry) => string;
+}
+
+/** Reads one entry more than asked for, which tells whether there are more. */
+async function pageOf(limit: number, { read, cursorOf }: Source): Promise<Page> {
+  const found = await read(Math.min(limit + 1, MAX_LIMIT), null);
+  const entries = found.slice(0, limit);
   const last = entries.at(-1);
-  const hasMore = last !== undefined && (await collection.find(index, { ...range, after: last, limit: 1 })).length > 0;
-  return { entries, next: hasMore ? cursorAt(indexedValue(last.value, index), last.key) : null };
+  if (last === undefined) return { entries, next: null };
+  const hasMore = found.length > limit || (mayHaveMore(found, limit) && (await read(1, last)).length > 0);
+  return { entries, next: hasMore ? cursorOf(last) : null };
+}
+
+function mayHaveMore(found: readonly Entry[], limit: number): boolean {
+  if (found.length >= Math.min(limit + 1, MAX_LIMIT)) return true;
+  return found.reduce((letters, { value }) => letters + value.length, 0) > SURELY_WHOLE;
 }

@@ -6,7 +6,7 @@ import { runOnStore, storeModule } from "../../support/store-module";
 const MODULE = storeModule(`collections: { people: { indexes: ["age", "address.city"] } },`);
 const onHub = shareHub({
   "modules/any.ts": MODULE,
-  "hrmr.json": JSON.stringify({ modules: { store: {} }, store: { maxValueBytes: 2000 } }),
+  "hrmr.json": JSON.stringify({ modules: { store: {} }, store: { maxValueBytes: 10_000 } }),
 });
 
 interface Sent {
@@ -182,7 +182,7 @@ describe("a document over HTTP", () => {
         413,
         refused("TOO_LARGE"),
       ]);
-      expect(await put("/store/bad/a", { body: `"${"x".repeat(1999)}"` })).toEqual([413, refused("TOO_LARGE")]);
+      expect(await put("/store/bad/a", { body: `"${"x".repeat(9999)}"` })).toEqual([413, refused("TOO_LARGE")]);
       const form = { "Content-Type": "text/plain" };
       expect(await put("/store/bad/a", { body: "1", headers: form })).toEqual([415, refused("INVALID_VALUE")]);
       expect(await put("/store/b%20d/a", { body: "1" })).toEqual([400, refused("INVALID_NAME")]);
@@ -240,6 +240,29 @@ describe("a listing over HTTP", () => {
       for (const query of ["limit=0", "limit=1001", "limit=x", "reverse=2", "prefx=a", "limit=1&limit=2"])
         expect(await outcome(ask(hub, "GET", `/store/list?${query}`))).toEqual([400, refused("INVALID_VALUE")]);
       expect((await ask(hub, "DELETE", "/store/list")).status).toBe(405);
+    }));
+
+  test("has at most 1,000 documents, and ends earlier behind 4 MB", () =>
+    onHub(async (hub) => {
+      const fill = (collection: string, count: number, value: string) =>
+        runOnStore(
+          hub,
+          `for (let at = 0; at < ${count}; at += 500) await store.collection("${collection}").batch(
+            Array.from({ length: Math.min(500, ${count} - at) }, (_, n) => ({ set: String(at + n).padStart(5, "0"), value: ${value} })))`,
+        );
+      for (const [collection, count] of [
+        ["thousand", 1000],
+        ["more", 1001],
+      ] as const) {
+        await fill(collection, count, "1");
+        const found = await pages(hub, `/store/${collection}?limit=1000`);
+        expect(found.map(({ length }) => length)).toEqual(count === 1000 ? [1000] : [1000, 1]);
+      }
+      await fill("heavy", 1500, `"x".repeat(6000)`);
+      const found = await pages(hub, "/store/heavy?limit=1000&reverse");
+      expect(found.flat()).toHaveLength(1500);
+      expect(found[0]?.length).toBeLessThan(1000);
+      expect(new Set(found.flat()).size).toBe(1500);
     }));
 
   test("finds by an index, page by page", () =>
