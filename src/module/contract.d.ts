@@ -907,6 +907,8 @@ export type IndexValue = null | boolean | number | string;
 export interface SetOptions extends WriteOptions {
   /** The document is gone after so many milliseconds. Default: it stays. "keep": as the document before had it. */
   readonly ttlMs?: number | "keep";
+  /** In place of `ttlMs`: the moment when it is gone, in milliseconds since 1970. */
+  readonly expiresAt?: number;
 }
 
 export interface WriteOptions {

@@ -31,6 +31,8 @@ const CODE_CASES: readonly (readonly [code: string, error: string, says: RegExp]
   [`c.set("k", (() => { const self = {}; self.self = self; return self; })())`, "INVALID_VALUE", /not JSON/],
   [`c.set("k", 1, { ttlMs: -1 })`, "INVALID_VALUE", /above 0/],
   [`c.set("k", 1, { ttlMs: NaN })`, "INVALID_VALUE", /above 0/],
+  [`c.set("k", 1, { expiresAt: -1 })`, "INVALID_VALUE", /must be a moment/],
+  [`c.set("k", 1, { expiresAt: 4e12, ttlMs: 5 })`, "INVALID_VALUE", /both there/],
   [`c.set("k", 1, { ifVersion: 1.5 })`, "INVALID_VALUE", /must be a version/],
   [`c.list({ limit: 1001 })`, "INVALID_VALUE", /1 to 1000/],
   [`c.getMany(Array.from({ length: 1001 }, (_, at) => "k" + at))`, "INVALID_KEY", /at most 1000/],

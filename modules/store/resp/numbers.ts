@@ -1,12 +1,12 @@
 /** Numbers as Redis reads and writes them. Pure. */
 
-const INTEGER = /^(?:0|-?[1-9]\d{0,15})$/;
+const INTEGER = /^(?:0|-?[1-9]\d{0,18})$/;
 
-/** @returns null: it is not written as an integer, or not exact in JSON (beyond 2^53) */
+/** @returns null: it is no integer of 64 bits. Beyond 2^53 the number is not exact */
 export function readInteger(text: string): number | null {
   if (!INTEGER.test(text)) return null;
   const value = Number(text);
-  return Number.isSafeInteger(value) ? value : null;
+  return Number.isSafeInteger(value) || BigInt.asIntN(64, BigInt(text)) === BigInt(text) ? value : null;
 }
 
 const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,5})?$/i;

@@ -74,13 +74,25 @@ export function entryOf<T>({ key, text, version, expiresAt }: StoredEntry, { dec
   return { key, value: decode(text) as T, version, expiresAt };
 }
 
-/** The longest a document may live: until the last moment that a Date has. */
-const MAX_TTL_MS = 8.64e15 / 2;
+/** The last moment that a Date has. */
+const LAST_MOMENT_MS = 8.64e15;
+/** The longest a document may live. */
+const MAX_TTL_MS = LAST_MOMENT_MS / 2;
 
 /** @param otherwise without the option */
 export function expiryFrom(options: SetOptions | undefined, otherwise: NewExpiry): NewExpiry {
-  const ttlMs = options?.ttlMs;
+  const { ttlMs, expiresAt } = options ?? {};
+  if (expiresAt !== undefined) return momentIn(expiresAt, ttlMs);
   return ttlMs === undefined ? otherwise : ttlMs === "keep" ? "keep" : expiryIn(ttlMs);
+}
+
+function momentIn(expiresAt: number, ttlMs: SetOptions["ttlMs"]): number {
+  if (ttlMs !== undefined) throw new StoreError("INVALID_VALUE", '"ttlMs" and "expiresAt" are both there: give one');
+  if (typeof expiresAt === "number" && expiresAt > 0 && expiresAt <= LAST_MOMENT_MS) return Math.ceil(expiresAt);
+  throw new StoreError(
+    "INVALID_VALUE",
+    `"expiresAt" is ${Bun.inspect(expiresAt)}, and must be a moment in milliseconds since 1970`,
+  );
 }
 
 /** @param ttlMs null: it stays */

@@ -41,15 +41,18 @@ function invalid({ args }: Call): never {
 export async function setUntil({ documents }: Call, key: string, value: unknown, expiry: Expiry): Promise<void> {
   if (expiry === null) return void (await documents.set(key, value));
   if (expiry === "keep") return void (await documents.set(key, value, { ttlMs: "keep" }));
-  const ttlMs = expiry - Date.now();
-  if (ttlMs > 0) await documents.set(key, value, { ttlMs });
+  if (expiry > Date.now()) await documents.set(key, value, { expiresAt: expiry });
   else await documents.delete(key);
 }
 
-/** @param expiry null: it stays */
-export async function expireAt({ documents }: Call, key: string, expiry: number | null): Promise<void> {
-  const ttlMs = expiry === null ? null : expiry - Date.now();
-  if (ttlMs === null || ttlMs > 0) await documents.expire(key, ttlMs);
+/** @param document as it is. @param expiry null: it stays */
+export async function expireAt(
+  { documents }: Call,
+  { key, value }: { readonly key: string; readonly value: unknown },
+  expiry: number | null,
+): Promise<void> {
+  if (expiry === null) await documents.expire(key, null);
+  else if (expiry > Date.now()) await documents.set(key, value, { expiresAt: expiry });
   else await documents.delete(key);
 }
 
@@ -67,7 +70,7 @@ async function expire(call: Call, unit: Unit): Promise<void> {
   const key = keyAt(call.args, 1);
   const document = await call.documents.get(key);
   const isChanged = document !== null && applies(flags, document.expiresAt, moment);
-  if (isChanged) await expireAt(call, key, moment);
+  if (isChanged) await expireAt(call, { key, value: document.value }, moment);
   call.out.integer(isChanged ? 1 : 0);
 }
 
@@ -90,7 +93,7 @@ async function persist(call: Call): Promise<void> {
   const key = keyAt(call.args, 1);
   const document = await call.documents.get(key);
   const isChanged = document !== null && document.expiresAt !== null;
-  if (isChanged) await expireAt(call, key, null);
+  if (isChanged) await call.documents.expire(key, null);
   call.out.integer(isChanged ? 1 : 0);
 }
 

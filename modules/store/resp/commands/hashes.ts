@@ -11,12 +11,12 @@ import {
   optionsFrom,
   type Run,
 } from "../call";
-import { fail, NOT_FLOAT, SYNTAX, WOULD_OVERFLOW, wrongArity } from "../errors";
+import { fail, NOT_FLOAT, SYNTAX, wrongArity } from "../errors";
 import { globMatcher } from "../glob";
 import { readLongDouble } from "../numbers";
 import { bufferOf, bytesAt, bytesOf, jsonOf, keyAt, textAt } from "../values";
 import { sample } from "./sample";
-import { integerOf, numberOrText, sumText } from "./strings";
+import { exactSum, integerOf, numberOrText, sumText } from "./strings";
 
 const fieldAt = (call: Call, index: number): string => textAt(call.args, index, "field");
 const hasField = (fields: Fields | null, field: string): fields is Fields => fields !== null && fields.has(field);
@@ -85,15 +85,14 @@ async function add(call: Call): Promise<void> {
   const by = integerAt(call, 3);
   const fields = (await findHash(call, 1)) ?? new Map<string, unknown>();
   const field = fieldAt(call, 2);
-  const value = integerOf(fields.get(field) ?? 0, "ERR hash value is not an integer") + by;
-  if (!Number.isSafeInteger(value)) fail(WOULD_OVERFLOW);
+  const value = exactSum(integerOf(fields.get(field) ?? 0, "ERR hash value is not an integer"), by);
   fields.set(field, value);
   await keepHash(call, keyAt(call.args, 1), fields);
   call.out.integer(value);
 }
 
 async function addFloat(call: Call): Promise<void> {
-  doubleAt(call, 3);
+  if (Math.abs(doubleAt(call, 3)) === Infinity) fail("ERR value is NaN or Infinity");
   const by = readLongDouble(call.args.latin1(3)) ?? fail(NOT_FLOAT);
   const fields = (await findHash(call, 1)) ?? new Map<string, unknown>();
   const field = fieldAt(call, 2);

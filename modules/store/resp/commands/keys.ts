@@ -85,15 +85,20 @@ async function scan(call: Call): Promise<void> {
   const pattern = options.has("MATCH") ? keyAt(args, options.get("MATCH") as number) : "*";
   const matches = globMatcher(pattern);
   const after = peer.face.cursors.find(args.latin1(1));
+  const prefix = literalPrefix(pattern);
   const page = await call.documents.list({
-    prefix: literalPrefix(pattern),
+    prefix,
     limit: Math.min(limit, PAGE),
     ...(after === null ? null : { after }),
   });
+  const last = page.at(-1)?.key;
   const found = page.filter(({ key, value }) => matches(key) && (type === null || typeOf(value) === type));
-  const isOver = page.length === 0 || isLiteral(pattern);
+  const isOver =
+    last === undefined ||
+    isLiteral(pattern) ||
+    (await call.documents.list({ prefix, after: last, limit: 1 })).length === 0;
   out.array(2);
-  out.bulk(isOver ? "0" : peer.face.cursors.make((page.at(-1) as StoreEntry).key));
+  out.bulk(isOver ? "0" : peer.face.cursors.make(last));
   out.array(found.length);
   for (const { key } of found) out.bulk(key);
 }

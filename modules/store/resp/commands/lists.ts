@@ -53,9 +53,9 @@ function tellAll({ out }: Call, items: readonly unknown[]): void {
 }
 
 async function index(call: Call): Promise<void> {
-  const at = integerAt(call, 2);
-  const items = (await findList(call, 1)) ?? [];
-  const item = items[placeOf(at, items.length)];
+  const items = await findList(call, 1);
+  if (items === null) return call.out.null();
+  const item = items[placeOf(integerAt(call, 2), items.length)];
   call.out.bulkOrNull(item === undefined ? null : bytesOf(item));
 }
 

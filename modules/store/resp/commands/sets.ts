@@ -78,10 +78,12 @@ async function random(call: Call): Promise<void> {
 }
 
 async function move(call: Call): Promise<void> {
-  const [source, target] = [await findSet(call, 1), await findSet(call, 2)];
+  const source = await findSet(call, 1);
+  if (source === null) return call.out.integer(0);
+  const target = await findSet(call, 2);
   const member = bytesAt(call.args, 3);
   const id = identityOf(member);
-  if (source === null || !source.has(id)) return call.out.integer(0);
+  if (!source.has(id)) return call.out.integer(0);
   const [from, to] = [keyAt(call.args, 1), keyAt(call.args, 2)];
   if (from !== to) {
     source.delete(id);

@@ -16,7 +16,7 @@ import {
   typed,
 } from "../call";
 import { fail, NOT_FLOAT, NOT_INTEGER, SYNTAX, WOULD_OVERFLOW, wrongArity } from "../errors";
-import { addLongDoubles, type LongDouble, longDoubleText, readInteger, readLongDouble } from "../numbers";
+import { addLongDoubles, type LongDouble, longDoubleText, readDouble, readInteger, readLongDouble } from "../numbers";
 import type { Command } from "../reader";
 import { bufferOf, bytesAt, bytesOf, bytesOfText, fromBuffer, jsonOf, keyAt, keysFrom } from "../values";
 import { type Expiry, EXPIRY_UNITS, expireAt, positiveExpiryAt, setUntil } from "./expiry";
@@ -127,7 +127,8 @@ async function getAndExpire(call: Call): Promise<void> {
   const expiry = expiryFrom(call, options);
   const key = keyAt(call.args, 1);
   const document = await call.documents.get(key);
-  if (document !== null && expiry !== undefined && expiry !== "keep") await expireAt(call, key, expiry);
+  if (document !== null && expiry !== undefined && expiry !== "keep")
+    await expireAt(call, { key, value: document.value }, expiry);
   tell(call.out, document);
 }
 
@@ -198,8 +199,7 @@ async function addTo(call: Call, by: number): Promise<void> {
   const key = keyAt(call.args, 1);
   const document = await call.documents.get(key);
   const before = document === null ? 0 : integerOf(typed(document, "string").value);
-  const value = before + by;
-  if (!Number.isSafeInteger(value)) fail(WOULD_OVERFLOW);
+  const value = exactSum(before, by);
   await keep(call, key, value);
   call.out.integer(value);
 }
@@ -210,8 +210,14 @@ export function integerOf(json: unknown, error = NOT_INTEGER): number {
   return typeof json === "string" ? (readInteger(json) ?? fail(error)) : fail(error);
 }
 
+/** @throws ReplyError: it would not be exact in JSON */
+export function exactSum(before: number, by: number): number {
+  const sum = before + by;
+  return [before, by, sum].every(Number.isSafeInteger) ? sum : fail(WOULD_OVERFLOW);
+}
+
 async function addFloat(call: Call): Promise<void> {
-  const by = readLongDouble(call.args.latin1(2)) ?? fail(NOT_FLOAT);
+  const by = readLongDouble(call.args.latin1(2)) ?? fail(isInfinite(call.args.latin1(2)) ? NO_FLOAT_RESULT : NOT_FLOAT);
   const text = sumText((await findString(call, 1)) ?? "0", by, NOT_FLOAT);
   await keep(call, keyAt(call.args, 1), numberOrText(text));
   call.out.bulk(text);
@@ -221,6 +227,12 @@ async function addFloat(call: Call): Promise<void> {
 export function sumText(before: string | Buffer, by: LongDouble, error: string): string {
   const value = typeof before === "string" ? readLongDouble(before) : null;
   return longDoubleText(addLongDoubles(value ?? fail(error), by));
+}
+
+const NO_FLOAT_RESULT = "ERR increment would produce NaN or Infinity";
+
+function isInfinite(text: string): boolean {
+  return Math.abs(readDouble(text) ?? 0) === Infinity;
 }
 
 /** A JSON number where it says the same. */
