@@ -53,7 +53,9 @@ export function failedError({ name }: FoundCall, error: unknown): ServiceError {
 
 /** Calls `giveUp` when the caller no longer waits. @returns a function that removes the listener */
 export function onCancelled({ order }: FoundCall, giveUp: () => void): () => void {
-  const signals = [order.signal, order.frame?.cancellation()].filter((each) => each != null);
+  const frames = order.frame?.cancellation() ?? null;
+  if (order.signal === undefined && frames === null) return NOTHING_TO_REMOVE;
+  const signals = [order.signal, frames].filter((each) => each != null);
   const aborted = ({ target }: Event): void => {
     if (!isHalfClosed((target as AbortSignal).reason)) giveUp();
   };
@@ -62,6 +64,8 @@ export function onCancelled({ order }: FoundCall, giveUp: () => void): () => voi
     for (const signal of signals) signal.removeEventListener("abort", aborted);
   };
 }
+
+function NOTHING_TO_REMOVE(): void {}
 
 /** Whether the caller no longer waited when it called. */
 export function isCancelled({ order }: FoundCall): boolean {

@@ -62,9 +62,15 @@ class DraftCollection<T> implements TransactionCollection<T> {
     this.#tx = tx;
   }
 
-  async get(key: string): Promise<StoreDocument<T> | null> {
-    const found = this.#read(mustBeKey(key));
-    return documentOf(isPromise(found) ? await found : found);
+  // `get` and `set` are most of what transactions do. An async function costs some objects more.
+  get(key: string): Promise<StoreDocument<T> | null> {
+    try {
+      const found = this.#read(mustBeKey(key));
+      if (isPromise(found)) return found.then((document) => documentOf<T>(document));
+      return Promise.resolve(documentOf<T>(found));
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
   }
 
   async getMany(keys: readonly string[]): Promise<(StoreDocument<T> | null)[]> {
@@ -113,15 +119,21 @@ class DraftCollection<T> implements TransactionCollection<T> {
     });
   }
 
-  async set(key: string, value: T, options?: SetOptions): Promise<number> {
-    this.#mustGoOn();
-    mustBeKey(key);
-    const text = encode(value, key);
-    if (options === undefined) this.#write(key, { text, expiresAt: null });
-    else {
-      const before = needsDocument(options) ? await this.#expected(key, options) : null;
-      this.#write(key, { text, expiresAt: this.#expiry(expiryFrom(options, null), before) });
+  set(key: string, value: T, options?: SetOptions): Promise<number> {
+    try {
+      this.#mustGoOn();
+      const text = encode(value, mustBeKey(key));
+      if (options !== undefined) return this.#setWith(key, text, options);
+      this.#write(key, { text, expiresAt: null });
+      return Promise.resolve(0);
+    } catch (error) {
+      return Promise.reject(error as Error);
     }
+  }
+
+  async #setWith(key: string, text: string, options: SetOptions): Promise<number> {
+    const before = needsDocument(options) ? await this.#expected(key, options) : null;
+    this.#write(key, { text, expiresAt: this.#expiry(expiryFrom(options, null), before) });
     return 0;
   }
 

@@ -2,7 +2,7 @@
 import type { StoredDocument } from "../../../module/store/port";
 
 /** Letters of one half: what is used goes from the old half to the new one, and the old one is dropped when that is full. */
-const HALF_LETTERS = 8_388_608;
+const HALF_LETTERS = 12_582_912;
 /** Of a document's objects and its place in the map, about. */
 const OVERHEAD_LETTERS = 150;
 
@@ -24,10 +24,13 @@ export class DocumentCache {
   }
 
   set(collection: string, key: string, document: StoredDocument | null): void {
-    const documents = this.#new.get(collection);
-    if (documents === undefined) this.#new.set(collection, new Map([[key, document]]));
-    else documents.set(key, document);
-    this.#letters += key.length + (document === null ? 0 : document.text.length) + OVERHEAD_LETTERS;
+    let documents = this.#new.get(collection);
+    if (documents === undefined) this.#new.set(collection, (documents = new Map()));
+    const before = documents.size;
+    documents.set(key, document);
+    // The text that it replaces is not known: a document that is often written counts as a little more.
+    if (document !== null) this.#letters += document.text.length;
+    if (documents.size > before) this.#letters += key.length + OVERHEAD_LETTERS;
     if (this.#letters < HALF_LETTERS) return;
     this.#old = this.#new;
     this.#new = new Map();
