@@ -81,9 +81,10 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
 }
 
 function storeStatus(processes: readonly ProcessSnapshot[]): StoreStatus {
-  const { counts, groups, ...store } = mergeStores(processes);
+  const { counts, groups, isLeading: _, ...store } = mergeStores(processes);
   return {
     ...store,
+    leadingPid: processes.find((each) => each.store?.isLeading)?.pid ?? null,
     ...counts,
     groups: groups.calls,
     errors: groups.errors,

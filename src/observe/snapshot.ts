@@ -369,6 +369,8 @@ export interface StoreSnapshot {
   readonly url: string;
   /** "full" or "relaxed". */
   readonly durability: string;
+  /** This process leads: it tells the others what changes, and writes to a JSON file for them. */
+  readonly isLeading: boolean;
   /** null: it is not open, or the database does not tell. */
   readonly size: StoreSize | null;
   readonly counts: StoreCounts;
@@ -416,7 +418,9 @@ type StoreCounts = Readonly<
 >;
 
 /** The store over all processes. */
-export interface StoreStatus extends Omit<StoreSnapshot, "counts" | "groups">, StoreCounts {
+export interface StoreStatus extends Omit<StoreSnapshot, "counts" | "groups" | "isLeading">, StoreCounts {
+  /** The pid of the process that leads. null: none does. */
+  readonly leadingPid: number | null;
   /** Commits of the database. */
   readonly groups: number;
   /** Those of them that failed. */

@@ -95,6 +95,11 @@ export interface Backend {
    * answer at once.
    */
   begin?(): Batch;
+  /**
+   * Whether this process leads: it tells the others of the server what changes, and writes for them to a database that
+   * only one can have open. Default: no process leads, since each writes to a server of databases.
+   */
+  readonly isLeading?: boolean;
   /** For reads that would take the thread for long. Only "sqlite" has it. */
   readonly apart?: ReadsApart;
   /**

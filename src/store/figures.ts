@@ -12,7 +12,7 @@ interface StoreNow {
   readonly durability: string;
   readonly isOpening: boolean;
   readonly open: {
-    readonly backend: Pick<Backend, "size">;
+    readonly backend: Pick<Backend, "size" | "isLeading">;
     readonly writer: Pick<Writer, "waiting">;
     readonly feed: { readonly size: number; readonly lost: number };
   } | null;
@@ -66,6 +66,7 @@ export class StoreFigures {
       backend: url.slice(0, url.indexOf(":")),
       url: maskUrls(url),
       durability,
+      isLeading: open?.backend.isLeading ?? false,
       size: sizeOf(open?.backend),
       counts: { ...this.#counts, watchesLost: this.watchesLost + (open?.feed.lost ?? 0) },
       groups: this.#groups.snapshot(),

@@ -78,6 +78,7 @@ function storeOf(given: Partial<StoreSnapshot> = {}): StoreSnapshot {
     backend: "sqlite",
     url: "sqlite:///data/hub.sqlite",
     durability: "full",
+    isLeading: false,
     size: { documents: 7, bytes: 4096, changes: 3 },
     counts: { commits: 5, conflicts: 2, transactions: 4, retries: 1, watchesLost: 0 },
     groups: counted(1, 2),
@@ -227,13 +228,18 @@ describe("the report over all processes", () => {
 
 describe("the store over all processes", () => {
   const failed = { at: "2026-01-01T00:00:02.000Z", code: "FULL", message: "the disk is full" };
-  const of = (...stores: StoreSnapshot[]) => stores.map((store, at) => processOf({ slot: at + 1, store }));
+  const of = (...stores: StoreSnapshot[]) =>
+    stores.map((store, at) => processOf({ slot: at + 1, pid: 20 + at, store }));
 
   test("adds up the counts, and has the size once", () => {
     const { store } = statusOf(INFO, of(storeOf({ size: null, largestGroup: 9 }), storeOf()));
     expect(store).toMatchObject({ state: "open", size: { documents: 7, bytes: 4096, changes: 3 }, largestGroup: 9 });
     expect(store).toMatchObject({ commits: 10, conflicts: 4, transactions: 8, retries: 2, waiting: 2, watches: 4 });
     expect([store.groups, store.errors, store.lastError]).toEqual([4, 0, null]);
+    expect([store.leadingPid, statusOf(INFO, of(storeOf(), storeOf({ isLeading: true }))).store.leadingPid]).toEqual([
+      null,
+      21,
+    ]);
   });
 
   test("is failing while one process fails, and tells the newest error", () => {

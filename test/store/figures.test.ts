@@ -39,6 +39,7 @@ test("commits, conflicts, transactions and watches are counted", () =>
       return [refused, runs];`;
     expect(await valueOf(hub, code)).toEqual(["CONFLICT", 2]);
     const { store } = await hub.status();
+    expect(store.leadingPid).toBe(hub.program.pid);
     expect(store).toMatchObject({ state: "open", durability: "full", errors: 0, lastError: null, waiting: 0 });
     expect(store.size?.documents).toBe((before.size?.documents ?? 0) + 2);
     expect(store.size?.changes).toBeGreaterThanOrEqual(7);

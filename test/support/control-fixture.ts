@@ -154,6 +154,7 @@ export const STATUS: ServerStatus = {
     backend: "sqlite",
     url: "sqlite:///srv/data/hub.sqlite",
     durability: "full",
+    leadingPid: null,
     size: null,
     commits: 0,
     conflicts: 0,

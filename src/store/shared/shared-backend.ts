@@ -112,6 +112,10 @@ export class SharedBackend implements Backend {
     return !this.#isOpen || this.#follower?.mayAsk === true;
   }
 
+  get isLeading(): boolean {
+    return this.#leader !== null;
+  }
+
   open(): Awaitable<number> {
     if (this.#database.isOpenToAll) {
       this.#openOwn();
