@@ -26,6 +26,8 @@ import { SqlWriter } from "./writer";
 const FORMAT = 1;
 /** News of another server that could not be read are tried again after so long. In milliseconds. */
 const CATCH_UP_MS = 1000;
+/** A network may lose a connection so that nobody hears of it: the database is asked once in so long. In milliseconds. */
+const ASK_ANYWAY_MS = 10_000;
 /** How long each part of giving space back may take. In milliseconds. */
 const COMPACT_MS = 3_600_000;
 const COLUMNS = "id, text, version, expires";
@@ -48,6 +50,8 @@ export class SqlBackend implements Backend {
   #open: OpenDatabase | null = null;
   #listening: Promise<void> | null = null;
   #retry: NodeJS.Timeout | null = null;
+  /** While it listens. */
+  #asks: NodeJS.Timeout | null = null;
 
   constructor(url: string, dialect: Dialect, options: BackendOptions) {
     this.kind = dialect.kind;
@@ -228,6 +232,8 @@ export class SqlBackend implements Backend {
         throw error;
       });
       await this.#listening;
+      if (this.#open !== null) this.#asks ??= asHost(() => setInterval(() => this.#catchUpLater(0), ASK_ANYWAY_MS));
+      this.#asks?.unref();
     }
     await this.#catchUp();
   }
@@ -285,6 +291,8 @@ export class SqlBackend implements Backend {
     this.#listening = null;
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#retry = null;
+    if (this.#asks !== null) clearInterval(this.#asks);
+    this.#asks = null;
     await open?.writer.idle();
     await open?.database.close();
   }

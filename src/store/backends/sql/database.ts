@@ -31,6 +31,7 @@ export class SqlDatabase {
   readonly #readers: number;
   #pool: Bun.SQL | null = null;
   #writer: Bun.SQL | null = null;
+  #listener: Bun.SQL | null = null;
   #session: Promise<Session> | null = null;
   #down: { readonly error: SqlError; readonly until: number; readonly pauseMs: number } | null = null;
   #isClosed = false;
@@ -121,10 +122,15 @@ export class SqlDatabase {
 
   /** @param isBack called at first, and after each loss of the connection: news may be missing */
   async listen(channel: string, heard: (news: string) => void, isBack: () => void): Promise<void> {
-    const pool = this.#readersPool();
+    this.#mustBeUp();
+    // Not the one of the readers, which is given up when it does not answer: nobody would listen any more.
+    const listener = (this.#listener ??= this.#makePool(1));
     await this.guard(
-      () => pool.listen(channel, heard, isBack),
-      () => void pool.close({ timeout: 0 }),
+      () => listener.listen(channel, heard, isBack),
+      () => {
+        this.#listener = null;
+        void listener.close({ timeout: 0 });
+      },
     );
   }
 
@@ -182,11 +188,12 @@ export class SqlDatabase {
   /** Ends all connections; what is under way fails. Idempotent. Never rejects. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    const [pool, writer] = [this.#pool, this.#writer];
+    const all = [this.#pool, this.#writer, this.#listener];
     this.#pool = null;
     this.#writer = null;
+    this.#listener = null;
     this.#session = null;
-    await Promise.allSettled([pool?.close({ timeout: 0 }), writer?.close({ timeout: 0 })]);
+    await Promise.allSettled(all.map(async (pool) => await pool?.close({ timeout: 0 })));
   }
 }
 
