@@ -51,6 +51,8 @@ const MAX_DEPTH = 200;
 /** How often a database is asked for writes of other processes while something watches. In milliseconds. */
 const LOOK_MS = 100;
 
+/** An index whose making takes longer is told. In milliseconds. */
+const LONG_BUILD_MS = 1000;
 /** How often it is looked whether a document's time is over. In milliseconds. */
 const UPKEEP_MS = 1000;
 /** How long it rests when the database could not be used. In milliseconds. */
@@ -214,10 +216,20 @@ export class StoreEngine implements StorePort {
   }): Promise<void> {
     this.#declared.add(id, collections);
     try {
-      for (const { name, indexes } of collections)
-        for (const index of indexes) await this.#with((open) => open.indexes.build(name, index));
+      for (const { name, indexes } of collections) for (const index of indexes) await this.#tellIfLong(name, index);
     } catch (error) {
       this.#log(storeError(error));
+    }
+  }
+
+  /** Makes an index that a version needs, which waits for it. */
+  async #tellIfLong(collection: string, index: string): Promise<void> {
+    const text = `store: the index ${JSON.stringify(index)} of ${collection} is being made, and its version waits for it`;
+    const timer = asHost(() => setTimeout(() => this.#options.log.info(text), LONG_BUILD_MS));
+    try {
+      await this.#with(({ indexes }) => indexes.build(collection, index));
+    } finally {
+      clearTimeout(timer);
     }
   }
 
