@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type Hub, shareHub } from "../support/hub";
+import { runProgram } from "../support/program";
 import { runOnStore, STORE_MODULE } from "../support/store-module";
 import { until } from "../support/until";
 
@@ -125,6 +126,24 @@ describe.each([...KINDS])("a store in %s", (kind) => {
       expect(sockets.length).toBe(1);
       expect(statSync(join(state, sockets[0] as string)).mode & 0o777).toBe(0o600);
       expect(statSync(state).mode & 0o777).toBe(0o700);
+    }));
+
+  // The last one with this server: its processes are others then.
+  test("gives no client an error in a restart, and loses nothing", () =>
+    onServer[2](async (hub) => {
+      const code = `for (let i = 0; i < 10; i++) await store.collection("r").increment("n"); return 10;`;
+      let added = 0;
+      let isOver = false;
+      const clients = Array.from({ length: 4 }, async () => {
+        while (!isOver) added += (await valueOf(hub, code)) as number;
+      });
+      await until("they write", () => added > 50);
+      expect((await runProgram(["restart"], { cwd: hub.dir })).exitCode).toBe(0);
+      const before = added;
+      await until("they write on", () => added > before + 50);
+      isOver = true;
+      await Promise.all(clients);
+      expect(await valueOf(hub, `return (await store.collection("r").get("n")).value`)).toBe(added);
     }));
 
   // The last one with this server: a process of it is another one then.

@@ -57,6 +57,8 @@ const MAX_PAUSE_MS = 50;
 /** The same when the database cannot be opened. */
 const FAILED_PAUSE_MS = 500;
 const EXPIRE_MS = 250;
+/** Another leader is there within milliseconds. Without one, processes that can write themselves do so. */
+const GRACE_MS = 1000;
 /** sizeof(sockaddr_un.sun_path) of macOS without its NUL; Linux has 4 more. In bytes. */
 const MAX_SOCKET_PATH_BYTES = 103;
 
@@ -80,6 +82,8 @@ export class SharedBackend implements Backend {
   /** Another one leads. */
   #follower: FollowerSide | null = null;
   #seeking: Promise<void> | null = null;
+  /** Until then a process waits for a leader, though it could write itself: others may write at the same time. */
+  #grace: NodeJS.Timeout | null = null;
   /** Of the newest change that this process has told its watches. null: it does not know the store yet. */
   #version: number | null = null;
   #expiry: NodeJS.Timeout | null = null;
@@ -109,7 +113,7 @@ export class SharedBackend implements Backend {
 
   /** Whether another process commits for this one. */
   get mustSend(): boolean {
-    return !this.#isOpen || this.#follower?.mayAsk === true;
+    return !this.#isOpen || this.#follower?.mayAsk === true || this.#grace !== null;
   }
 
   get isLeading(): boolean {
@@ -120,7 +124,9 @@ export class SharedBackend implements Backend {
     if (this.#database.isOpenToAll) {
       this.#openOwn();
       // Without the others, changes are only seen later.
-      if (this.#tryLead() !== null) this.#seekSoon();
+      const error = this.#tryLead();
+      if (error === OTHER_LEADS) this.#awaitLeader();
+      if (error !== null) this.#seekSoon();
       return this.#version ?? 0;
     }
     const error = this.#tryLead();
@@ -203,6 +209,7 @@ export class SharedBackend implements Backend {
 
   /** What waits for a leader: this is it. */
   #answerWaiting(): void {
+    this.#awaitNoMore();
     this.#writeHere();
     this.#reads.answerBy(this.#own);
   }
@@ -250,11 +257,14 @@ export class SharedBackend implements Backend {
         welcomed: (version) => (this.#version ??= version),
         changed: (changes) => (changes.length === 0 ? this.#look() : this.#foreign(changes)),
         lost: () => this.#options.onChangesLost?.(),
-        leaving: () => this.#writeHere(),
+        leaving: () => this.#awaitLeader(),
         gone: () => this.#leaderGone(),
       });
       if (this.#isClosed) side.close();
-      else if (!side.isGone) this.#follower = side;
+      else if (!side.isGone) {
+        this.#follower = side;
+        this.#awaitNoMore();
+      }
       // What this process has written while there was no leader was told to nobody.
       if (this.#database.isOpenToAll) side.wrote();
       return true;
@@ -266,12 +276,28 @@ export class SharedBackend implements Backend {
   #leaderGone(): void {
     this.#follower = null;
     this.#outbox.lost();
-    if (this.#isOpen) this.#reads.close();
-    this.#writeHere();
+    this.#awaitLeader();
     this.#seekSoon();
   }
 
-  /** Until there is another leader, a process that has the database open writes itself. */
+  #awaitLeader(): void {
+    if (!this.#isOpen || this.#isClosed) return;
+    this.#awaitNoMore();
+    const over = (): void => {
+      this.#grace = null;
+      this.#reads.close();
+      this.#writeHere();
+    };
+    this.#grace = asHost(() => setTimeout(over, GRACE_MS));
+    this.#grace.unref();
+  }
+
+  #awaitNoMore(): void {
+    if (this.#grace !== null) clearTimeout(this.#grace);
+    this.#grace = null;
+  }
+
+  /** What waits to be sent is done here. */
   #writeHere(): void {
     if (this.#isOpen)
       this.#outbox.handOver((commit) => (this.#writer as Writer).commit(commit) as Promise<CommitResult>);
@@ -481,6 +507,7 @@ export class SharedBackend implements Backend {
     await this.#writer?.idle();
     this.#isClosed = true;
     if (this.#expiry !== null) clearTimeout(this.#expiry);
+    this.#awaitNoMore();
     this.#outbox.close();
     this.#reads.close();
     this.#follower?.close();

@@ -48,12 +48,15 @@ export function openFile(path: string, durability: "full" | "relaxed"): Database
   const db = new Database(path, { create: true, readwrite: true, strict: true });
   try {
     db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
-    // In one transaction: another process may make the tables at the same time.
-    db.transaction(() => {
-      mustBeOurs(db, path);
-      makeTables(db);
-      upgrade(db);
-    }).immediate();
+    mustBeOurs(db, path);
+    // In one transaction: another process may make the tables at the same time. Most have them, and need no lock, for
+    // which they would wait while another process writes.
+    if (!isReady(db))
+      db.transaction(() => {
+        mustBeOurs(db, path);
+        makeTables(db);
+        upgrade(db);
+      }).immediate();
     useWal(db);
     db.run(`PRAGMA synchronous = ${durability === "full" ? "FULL" : "NORMAL"}`);
     db.run(`PRAGMA cache_size = -${CACHE_KB}`);
@@ -109,6 +112,10 @@ function mustBeOurs(db: Database, path: string): void {
       "NEWER_SCHEMA",
       `the store ${path} was written by a newer version of hrmr (schema ${version}; this one knows ${SCHEMA_VERSION}). Use that version, or restore a backup`,
     );
+}
+
+function isReady(db: Database): boolean {
+  return pragma(db, "application_id") === APPLICATION_ID && pragma(db, "user_version") === SCHEMA_VERSION;
 }
 
 function makeTables(db: Database): void {
