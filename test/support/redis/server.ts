@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../free-port";
 import { until } from "../until";
 import { commandBytes, type Reply, ReplyReader } from "./reply";
 
@@ -10,15 +11,20 @@ export const NO_REDIS: string | null = Bun.which("redis-server") === null ? "red
 
 export class RedisServer {
   readonly socket: string;
+  /** Of 127.0.0.1. */
+  readonly port: number;
   readonly #folder: string;
   readonly #process: Bun.Subprocess;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, port: number) {
     this.#folder = folder;
+    this.port = port;
     this.socket = join(folder, "redis.sock");
     const args = [
       "--port",
-      "0",
+      String(port),
+      "--bind",
+      "127.0.0.1",
       "--unixsocket",
       this.socket,
       "--save",
@@ -32,7 +38,7 @@ export class RedisServer {
   }
 
   static async start(): Promise<RedisServer> {
-    const server = new RedisServer(mkdtempSync(join(tmpdir(), "hrmr-redis-")));
+    const server = new RedisServer(mkdtempSync(join(tmpdir(), "hrmr-redis-")), freePort());
     await until("redis-server to listen", () => existsSync(server.socket));
     return server;
   }
