@@ -135,7 +135,10 @@ describe.each([...KINDS])("a store in %s", (kind) => {
       let added = 0;
       let isOver = false;
       const clients = Array.from({ length: 4 }, async () => {
-        while (!isOver) added += (await valueOf(hub, code)) as number;
+        while (!isOver) {
+          const more = (await valueOf(hub, code)) as number;
+          added += more;
+        }
       });
       await until("they write", () => added > 50);
       expect((await runProgram(["restart"], { cwd: hub.dir })).exitCode).toBe(0);
