@@ -143,6 +143,8 @@ async function twoServers({ hubs, url }: Pair): Promise<void> {
   // Documents.
   await run(first, `return store.collection("c").set("a", { from: 1 });`);
   expect(await run(second, `return (await store.collection("c").get("a")).value;`)).toEqual({ from: 1 });
+  const read = await callProgram(["store", "get", "c", "a"], { cwd: second.dir });
+  expect([read.stderr, read.stdout]).toEqual(["", '{"from":1}\n']);
   const counted = 'return await store.sql`SELECT count(*) AS n FROM hrmr_documents WHERE collection = ${"c"}`;';
   expect(await run(second, counted)).toEqual([{ n: 1 }]);
   // Transactions.

@@ -1,7 +1,7 @@
 /** Opens the store of this folder's server for a command, beside the server or without it. */
 import { resolve } from "node:path";
 import { DEFAULT_STORE, type StoreOptions } from "../../../config/options";
-import { maskUrls, quoted } from "../../../config/quoted";
+import { MASK, maskUrls, quoted } from "../../../config/quoted";
 import { absoluteStoreUrl, defaultStoreUrl, parseStoreUrl, STORE_FORMS } from "../../../config/store-url";
 import { UserError } from "../../../config/user-error";
 import { StoreError } from "../../../module/store/error";
@@ -39,8 +39,8 @@ export async function findStore({ url, ...place }: StorePlace): Promise<FoundSto
   const { options, dataDir } = await projectData(place);
   // A systemd unit has its data elsewhere. A URL with a password is masked there, and is read from the settings.
   const running = place.data === undefined ? await runningSetting(place, "store.url") : null;
-  const isFile = running !== null && parseStoreUrl(running) !== null;
-  const named = isFile ? running : options.store.url;
+  const isWhole = running !== null && !running.includes(MASK) && parseStoreUrl(running) !== null;
+  const named = isWhole ? running : options.store.url;
   return { url: named ?? defaultStoreUrl(dataDir), options: options.store };
 }
 
