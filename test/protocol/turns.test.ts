@@ -144,3 +144,42 @@ test("2,000 connections in connect handlers leave, and others come and go meanwh
       expect(await hub.ask("PING")).toBe("PONG\n");
     },
   ));
+
+/** Handlers that wait until their client has left. `MOST` tells how many were told of it, at most, in one turn of the loop. */
+const LEAVING = moduleSource(`{
+  setup: () => ({ begun: 0, left: 0, most: 0, inTurn: 0 }),
+  routes: {
+    "/wait": { fetch: (request, { state }) => {
+      state.begun++;
+      const left = Promise.withResolvers();
+      request.signal.addEventListener("abort", () => {
+        state.left++;
+        state.most = Math.max(state.most, ++state.inTurn);
+        if (state.inTurn === 1) setImmediate(() => { state.inTurn = 0; });
+        left.resolve(new Response(""));
+      });
+      return left.promise;
+    } },
+    "BLOCK": () => { while (!existsSync("release")); return "went on\\n"; },
+    "COUNTS": (message, { state }) => JSON.stringify([state.begun, state.left, state.most]) + "\\n",
+  },
+}`);
+
+test("of a crowd of HTTP clients that leave at once not all are noticed in one turn of the loop", () =>
+  withHub(
+    { "modules/leaving.ts": `import { existsSync } from "node:fs";\n${LEAVING}` },
+    ["--set", "timeouts.blockedMs=0"],
+    async (hub) => {
+      const counts = async () => JSON.parse(await hub.ask("COUNTS\n")) as [number, number, number];
+      const crowd = await Promise.all(Array.from({ length: 500 }, () => hub.connect()));
+      for (const client of crowd) await client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+      await until("all wait", async () => (await counts())[0] === 500);
+      // The FINs of all are there when the loop goes on.
+      const blocked = hub.ask("BLOCK\n");
+      for (const client of crowd) client.finish();
+      hub.write("release", "");
+      expect(await blocked).toBe("went on\n");
+      await until("all have left", async () => (await counts())[1] === 500);
+      expect((await counts())[2]).toBeLessThan(200);
+    },
+  ));

@@ -68,8 +68,10 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
   state: ConnectionState = "idle";
   lastActiveAt = 0;
   isFinishing = false;
-  /** Whether it waits for its turn to send its FIN or to close. */
-  #isLeaving = false;
+  /** Whether it waits for its turn: to take the peer's FIN, to send its own, or to close. */
+  #isWaiting = false;
+  /** The peer has sent its FIN, and what the connection carries has not been told. */
+  #isEndUntold = false;
 
   constructor(owner: ConnectionOwner, socket: Socket<ServerConnection>, transport: Transport, number: number) {
     const { dispatch } = owner;
@@ -133,15 +135,12 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
     if (isOurs) this.#uncork();
   }
 
-  /** The peer's FIN: no more messages, but replies still go out. */
+  /** The peer's FIN: no more messages, but replies still go out. A crowd may leave at once: each takes its turn. */
   ended(): void {
     this.hasEnded = true;
     this.owner.trace?.(this, "has ended its side");
-    this.#corkedly(() => {
-      if (this.#protocol !== null) this.#protocol.ended();
-      else if (!this.isFinishing) this.#intake.goOn();
-    });
-    this.#endIfDone();
+    this.#isEndUntold = true;
+    this.#awaitTurn();
   }
 
   /** The kernel has room again. */
@@ -424,8 +423,12 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
 
   /** Sends FIN once nothing is owed: after `finish`, or when the peer has ended and all its messages are answered. */
   #endIfDone(): void {
-    if (this.#isLeaving || !this.#mayEnd()) return;
-    this.#isLeaving = true;
+    if (this.#mayEnd()) this.#awaitTurn();
+  }
+
+  #awaitTurn(): void {
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
     takeInTurn(this);
   }
 
@@ -438,14 +441,24 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
     );
   }
 
-  /** Ends the connection, if that is still right. */
+  /** Passes the peer's FIN on, and ends the connection, if that is still right. */
   takeTurn(): void {
-    this.#isLeaving = false;
     try {
+      if (this.#isEndUntold) this.#tellEnd();
+      this.#isWaiting = false;
       if (this.#mayEnd()) this.#leave();
     } catch (error) {
       this.owner.connectionBroke(this, error);
     }
+  }
+
+  #tellEnd(): void {
+    this.#isEndUntold = false;
+    if (this.isClosed) return;
+    this.#corkedly(() => {
+      if (this.#protocol !== null) this.#protocol.ended();
+      else if (!this.isFinishing) this.#intake.goOn();
+    });
   }
 
   #leave(): void {
