@@ -46,16 +46,26 @@ function getTogether({ all, out, texts }: Together): Promise<number> {
   });
 }
 
-function setTogether({ all, out, documents }: Together): Promise<number> | null {
+function setTogether(call: Together): Promise<number> | null {
+  // More arguments are options.
+  return call.all.every(({ length }) => length === 3) ? writeTogether(call) : null;
+}
+
+function setManyTogether(call: Together): Promise<number> | null {
+  const { all } = call;
+  const writes = all.reduce((sum, { length }) => sum + (length - 1) / 2, 0);
+  return writes <= MANY && all.every(({ length }) => length % 2 === 1) ? writeTogether(call) : null;
+}
+
+/** Commands whose arguments are keys and values in turn. */
+function writeTogether({ all, out, documents }: Together): Promise<number> {
   const writes: { set: string; value: unknown }[] = [];
-  for (const args of all) {
-    // With options.
-    if (args.length !== 3) return null;
-    writes.push({ set: keyAt(args, 1), value: jsonOf(bytesAt(args, 2)) });
-  }
-  return documents.batch(writes).then(({ length }) => {
-    for (let at = 0; at < length; at++) out.ok();
-    return length;
+  for (const args of all)
+    for (let at = 1; at < args.length; at += 2)
+      writes.push({ set: keyAt(args, at), value: jsonOf(bytesAt(args, at + 1)) });
+  return documents.batch(writes).then(() => {
+    for (const _ of all) out.ok();
+    return all.length;
   });
 }
 
@@ -140,7 +150,7 @@ async function getMany({ args, documents, out }: Call): Promise<void> {
   for (const document of found) tell(out, document);
 }
 
-/** The most keys of one `getMany`. */
+/** The most keys of one `getMany`, and the most writes of one `batch`. */
 const MANY = 1000;
 
 function pairs({ args }: Call): [key: string, value: unknown][] {
@@ -263,7 +273,10 @@ export const STRINGS: readonly CommandSpec[] = [
   command("getdel", 2, "write", ONE_KEY, "6.2.0", "Returns a value and deletes the key.", getDelete),
   command("getex", -2, "write", ONE_KEY, "6.2.0", "Returns a value and sets when it is gone.", getAndExpire),
   command("mget", -2, "read", ALL_KEYS, "1.0.0", "Returns the values of several keys.", getMany),
-  command("mset", -3, "write", [1, -1, 2], "1.0.1", "Sets several keys.", setMany),
+  {
+    ...command("mset", -3, "write", [1, -1, 2], "1.0.1", "Sets several keys.", setMany),
+    runMany: setManyTogether,
+  },
   command("msetnx", -3, "write", [1, -1, 2], "1.0.1", "Sets several keys if there is none of them.", setManyIfMissing),
   command("setnx", 3, "write", ONE_KEY, "1.0.0", "Sets a key if there is none.", setIfMissing),
   command("setex", 4, "write", ONE_KEY, "2.0.0", "Sets a key for some seconds.", setFor("EX")),
