@@ -39,7 +39,7 @@ interface Peer {
 }
 
 /** How long the others may take to stop asking. In milliseconds. */
-const LEAVE_MS = 1000;
+const LEAVE_MS = 3000;
 const LEAVE_STEP_MS = 2;
 /** Changes for a process that has missed some, read at a time. */
 const MISSED_STEP = 1000;
@@ -50,6 +50,7 @@ export class LeaderSide {
   #listener: UnixSocketListener<Link> | null = null;
   /** Of others, without an answer. */
   #open = 0;
+  #isLeaving = false;
 
   constructor(owner: LeaderOwner) {
     this.#owner = owner;
@@ -95,6 +96,7 @@ export class LeaderSide {
 
   /** Resolves when the others ask for nothing more and have all answers, or after some time. Never rejects. */
   async leave(): Promise<void> {
+    this.#isLeaving = true;
     const peers = [...this.#peers].filter(({ isKnown }) => isKnown);
     for (const { link } of peers) link.send([FROM_LEADER.leaving]);
     const endsAt = performance.now() + LEAVE_MS;
@@ -136,6 +138,8 @@ export class LeaderSide {
 
   #welcome(peer: Peer, message: FlatReader): void {
     if (message.number() !== PROTOCOL) throw new TypeError("a process is of another version of hrmr");
+    // It comes again, and finds the next leader.
+    if (this.#isLeaving) return peer.link.close();
     const seen = message.numberOrNull();
     peer.isKnown = true;
     peer.link.send([FROM_LEADER.welcome, this.#owner.version()]);

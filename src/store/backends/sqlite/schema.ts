@@ -48,10 +48,13 @@ export function openFile(path: string, durability: "full" | "relaxed"): Database
   const db = new Database(path, { create: true, readwrite: true, strict: true });
   try {
     db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
-    mustBeOurs(db, path);
-    // In one transaction: another process may make the tables at the same time. Most have them, and need no lock, for
-    // which they would wait while another process writes.
-    if (!isReady(db))
+    // In one transaction each: another process may make the tables at the same time. Most files have them, and need no
+    // lock, for which they would wait while another process writes.
+    const look = db.transaction(() => {
+      mustBeOurs(db, path);
+      return isReady(db);
+    });
+    if (!look.deferred())
       db.transaction(() => {
         mustBeOurs(db, path);
         makeTables(db);
