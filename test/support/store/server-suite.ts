@@ -1,6 +1,7 @@
 /** What the store does on a database server, beside what every backend does: several servers of hrmr, and failures. */
 import { afterAll, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { openBackend } from "../../../src/store/backends/open";
 import { callProgram } from "../call-program";
 import { Hub, makeProject, telling, withHub } from "../hub";
@@ -9,7 +10,7 @@ import { runOnStore, STORE_MODULE } from "../store-module";
 import { until } from "../until";
 import { CutLink } from "./cut-link";
 import type { StartedServer } from "./database-server";
-import { backendOptions, commitOf, increment, outcome, set, START_MS, valueOf, write } from "./subject";
+import { backendOptions, COLLECTION, commitOf, increment, outcome, set, START_MS, valueOf, write } from "./subject";
 
 /** `npm run test:long` makes more of them. */
 const KILLS = Number(process.env["HRMR_TEST_STORE_KILLS"] ?? 1);
@@ -55,6 +56,14 @@ export function describeServer({ name, skipped, server, makeUser }: ServerSuiteO
   });
 }
 
+const MIGRATED_MODULE = `
+  import { defineModule } from "hrmr";
+  export default defineModule({
+    migrations: { "001-count": async (tx) => void (await tx.collection("migrated").increment("runs")) },
+    routes: { "MIGRATED ": () => "yes\\n" },
+  });
+`;
+
 interface Pair {
   readonly hubs: readonly [Hub, Hub];
   readonly url: string;
@@ -69,7 +78,10 @@ function sharePair(server: () => Promise<StartedServer>): (use: (pair: Pair) => 
   const start = async (): Promise<Pair> => {
     const url = await (await server()).fresh();
     const dirs = [1, 2].map(() =>
-      makeProject({ "modules/probe.ts": STORE_MODULE, "hrmr.json": JSON.stringify({ store: { url } }) }),
+      makeProject({
+        "modules/probe.ts": STORE_MODULE,
+        "hrmr.json": JSON.stringify({ store: { url } }),
+      }),
     );
     const programs = await Promise.all(dirs.map(async (cwd) => await startProgram(["--port", "0"], { cwd })));
     const [first, second] = programs.map((program, at) => new Hub(dirs[at]!, program));
@@ -130,7 +142,8 @@ async function untilSwept(url: string): Promise<void> {
   await backend.open();
   try {
     await write(backend, set("ended", 1, { expiresAt: START_MS + 1 }));
-    await until("the sweep", async () => (await backend.collections()).length === 0);
+    const isThere = async (): Promise<boolean> => (await backend.collections()).some(({ name }) => name === COLLECTION);
+    await until("the sweep", async () => !(await isThere()));
   } finally {
     await backend.close();
   }
@@ -140,6 +153,14 @@ async function twoServers({ hubs, url }: Pair): Promise<void> {
   const [first, second] = hubs;
   await untilSwept(url);
   for (const hub of hubs) await run(hub, FOLLOW);
+  // Migrations: both load the module at the same time.
+  const loaded = hubs.map(async (hub) => {
+    hub.write("modules/migrated.ts", MIGRATED_MODULE);
+    const unix = join(hub.dir, ".hrmr/control.sock");
+    return (await (await fetch("http://hrmr/v1/reload", { unix, method: "POST" })).json()) as { ok: boolean };
+  });
+  expect((await Promise.all(loaded)).map(({ ok }) => ok)).toEqual([true, true]);
+  expect(await run(second, `return (await store.collection("migrated").get("runs")).value;`)).toBe(1);
   // Documents.
   await run(first, `return store.collection("c").set("a", { from: 1 });`);
   expect(await run(second, `return (await store.collection("c").get("a")).value;`)).toEqual({ from: 1 });
