@@ -19,7 +19,7 @@ const PAGES = (run: string, host: string) => `
       await new Promise((resolve) => request.signal.addEventListener("abort", resolve, { once: true }));
       return new Response("it was cancelled", { status: 502 });
     } },
-    "GET /${host}/late": { run: "${run}", timeoutMs: 300, fetch: async (request) => { await new Promise(() => {}); } },
+    "GET /${host}/late": { run: "${run}", timeoutMs: 1500, fetch: async (request) => { await new Promise(() => {}); } },
     "POST /${host}/upload": { run: "${run}", fetch: async (request) => new Response(String((await request.text()).length)) },
     "GET /${host}/broken": { run: "${run}", fetch: async () => { await Bun.sleep(1); throw new Error("broken by itself"); } },
     "GET /${host}/finite": { run: "${run}", fetch: async () => { await Bun.sleep(60); return new Response("a whole answer"); } },
