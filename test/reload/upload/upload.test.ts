@@ -504,12 +504,12 @@ describe.skipIf(CURL === null)("curl (is it installed?)", () => {
 
 describe("an upload is refused, and nothing is touched,", () => {
   const tricks: [string, string, RequestInit, number, string][] = [
-    ["for a name with dots", "/v1/modules/%2e%2e%2fx", { body: "x" }, 400, "no name for a module"],
-    ["for a name that is a path", "/v1/modules/..%2f..%2fetc%2fx", { body: "x" }, 400, "no name for a module"],
-    ["for a name with a NUL", "/v1/modules/greet%00", { body: "x" }, 400, "no name for a module"],
+    ["for a name with dots", "/v1/modules/%2e%2e%2fx", { body: "x" }, 400, "not a name for a module"],
+    ["for a name that is a path", "/v1/modules/..%2f..%2fetc%2fx", { body: "x" }, 400, "not a name for a module"],
+    ["for a name with a NUL", "/v1/modules/greet%00", { body: "x" }, 400, "not a name for a module"],
     ["for a name that is not encoded well", "/v1/modules/%ff", { body: "x" }, 400, "not encoded well"],
-    ["for a reserved name", "/v1/modules/lib", { body: "x" }, 400, "no name for a module"],
-    ["for a helper's name", "/v1/modules/_helper", { body: "x" }, 400, "no name for a module"],
+    ["for a reserved name", "/v1/modules/lib", { body: "x" }, 400, "not a name for a module"],
+    ["for a helper's name", "/v1/modules/_helper", { body: "x" }, 400, "not a name for a module"],
     [
       "for a name that differs in case",
       "/v1/modules/Greet",
