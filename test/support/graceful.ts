@@ -196,13 +196,14 @@ export function testGraceful(processes: number): void {
           await client.clear().send("TOLD\n");
           expect(await client.waitFor("\n")).toBe("one\n");
         }
-        hub.write("hrmr.json", JSON.stringify({ processes, modules: { told: { word: "one" } } }));
+        hub.write("hrmr.json", JSON.stringify({ processes, threads: 2, modules: { told: { word: "one" } } }));
         expect(await ask(hub.port, "RELOAD\n")).toStartWith("OK who v2");
 
         hub.write(
           "hrmr.json",
           JSON.stringify({
             processes,
+            threads: 2,
             limits: { maxMessageBytes: 30 },
             log: { level: "debug" },
             modules: { told: { word: "two" } },
@@ -222,7 +223,7 @@ export function testGraceful(processes: number): void {
         await until("each process has logged with debug", () => debugLines(hub) === processes);
       },
       {
-        "hrmr.json": JSON.stringify({ processes, modules: { told: { word: "one" } } }),
+        "hrmr.json": JSON.stringify({ processes, threads: 2, modules: { told: { word: "one" } } }),
         "modules/told.ts": TOLD,
       },
     ));
