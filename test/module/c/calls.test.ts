@@ -185,7 +185,7 @@ test("C calls a service in C", () =>
 test.each([
   ["nobody.echo", "MODULE_MISSING", 'there is no module "nobody"'],
   ["callee_inline.missing", "SERVICE_MISSING", "it has echo"],
-  ["echo", "INVALID_INPUT", '"echo" is no service'],
+  ["echo", "INVALID_INPUT", '"echo" is not a service'],
   ["callee_inline.echo {oops", "INVALID_INPUT", "the text is not JSON"],
   ["callee_inline.throws", "FAILED", "a bug"],
   ["callee_pool.throws", "FAILED", "a bug"],
