@@ -11,6 +11,8 @@
  * Settings:
  *   resp  false: clients of Redis are not served. Default true.
  *   http  false: /store is not served. Default true.
+ *   topics  channels that clients of Redis may SUBSCRIBE to: topics of events, ["user.*"], or "*" for all. Default: none.
+ *   emit    channels that they may PUBLISH to. Default: none.
  *   rpc   false: clients may not call the procedures `store.*`. Default true.
  *   mcp   true: AI agents may. Default false.
  *   heartbeatMs  how often a silent stream of events gets a comment, so that a lost client is noticed. In milliseconds.
@@ -54,10 +56,13 @@ export default defineModule({
 
   async setup(context): Promise<State> {
     const known = await context.shared.open<CursorKeys>("cursors", () => ({ last: 0, keys: new Map() }));
-    const face: Face = { context, cursors: new Cursors(known), peers: new Set(), startedAt: Date.now() };
     const guards = new WatchGuards();
+    const cursors = new Cursors(known);
+    const { config: settings } = context;
+    const of = { context, settings, guards, cursors };
+    const face: Face = { ...of, peers: new Set(), hearing: new Set(), startedAt: Date.now() };
     const open = await context.shared.open("sockets", () => new Set<ServerWebSocket<SocketData>>());
-    return { settings: context.config, face, guards, sockets: new WatchSockets(open, context, guards) };
+    return { settings, face, guards, sockets: new WatchSockets(open, context, guards) };
   },
 
   // Sockets are in each process.

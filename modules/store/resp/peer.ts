@@ -1,10 +1,11 @@
 /** One client: what it has selected, named and shown. */
 import type { Connection, ModuleContext, Session } from "hrmr";
 import type { Cursors } from "./cursors";
+import { type Air, type Positions, Subscriptions } from "./pubsub/subscriptions";
 import { Writer } from "./writer";
 
 /** What all clients share. */
-export interface Face {
+export interface Face extends Air {
   readonly context: Pick<ModuleContext, "store" | "access" | "events" | "log">;
   readonly cursors: Cursors;
   readonly peers: Set<Peer>;
@@ -32,6 +33,8 @@ export interface PeerData {
   isQueueBroken: boolean;
   /** By collection, the versions of keys. */
   readonly watched: Map<string, Map<string, number>>;
+  /** What it hears, and where it is in it. */
+  readonly heard: Positions;
   /** Bytes of a command that is not whole. */
   rest: Uint8Array;
 }
@@ -42,6 +45,7 @@ export class Peer {
   readonly out = new Writer();
   readonly data: PeerData;
   readonly since = Date.now();
+  readonly hears: Subscriptions;
   lastCommand = "NULL";
   /** The connection ends behind the replies. */
   isEnding = false;
@@ -49,15 +53,11 @@ export class Peer {
   constructor(connection: Connection, face: Face) {
     this.connection = connection;
     this.face = face;
-    this.data = (connection.data as PeerData | undefined) ?? freshData();
+    this.data = { ...freshData(), ...(connection.data as PeerData | undefined) };
     connection.data = this.data;
     this.out.version = this.data.version;
+    this.hears = new Subscriptions(this);
   }
-
-  /** Channels that it hears. */
-  channels = 0;
-  /** Channels and patterns. */
-  subscriptions = 0;
 
   get id(): number {
     return this.connection.client.connection;
@@ -90,6 +90,7 @@ export class Peer {
 
   /** As a connection that has just begun. */
   reset(): void {
+    this.hears.clear();
     Object.assign(this.data, freshData());
     this.speak(2);
   }
@@ -108,6 +109,7 @@ function freshData(): PeerData {
     queuedCollection: null,
     isQueueBroken: false,
     watched: new Map(),
+    heard: { channel: new Map(), pattern: new Map() },
     rest: new Uint8Array(0),
   };
 }

@@ -1,5 +1,6 @@
 /** Reads a client's commands, runs them in order, and writes the replies of what came together in one piece. */
 import type { Connection } from "hrmr";
+import { HEARING } from "./commands/pubsub";
 import { enqueue, NEVER_QUEUED, refuse } from "./commands/transactions";
 import type { Ready } from "./call";
 import { type Face, Peer } from "./peer";
@@ -20,6 +21,7 @@ export async function serveResp(connection: Connection, face: Face): Promise<voi
   try {
     await new RespSession(peer).run();
   } finally {
+    await peer.hears.close();
     face.peers.delete(peer);
   }
 }
@@ -36,6 +38,7 @@ class RespSession {
 
   async run(): Promise<void> {
     const { connection, data } = this.#peer;
+    await this.#peer.hears.goOn();
     if (data.rest.length > 0) this.#reader.push(data.rest);
     for (;;) {
       await this.#serve();
@@ -99,6 +102,13 @@ class RespSession {
     return await runTogether(this.#peer, items);
   }
 
+  /** Messages come behind the reply to SUBSCRIBE. */
+  async #flush(): Promise<void> {
+    const { connection, hears, out } = this.#peer;
+    await connection.write(out.take());
+    hears.begin();
+  }
+
   get #isQueueing(): boolean {
     return this.#peer.data.queue !== null;
   }
@@ -111,7 +121,10 @@ class RespSession {
       return 1;
     }
     if (this.#isQueueing && !NEVER_QUEUED.has(spec.name)) enqueue(peer, { spec, args });
-    else await runTogether(peer, [{ spec, args }]);
+    else {
+      await runTogether(peer, [{ spec, args }]);
+      if (HEARING.has(spec.name)) await this.#flush();
+    }
     return 1;
   }
 }

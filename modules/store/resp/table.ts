@@ -7,6 +7,7 @@ import { HASHES } from "./commands/hashes";
 import { introspection } from "./commands/introspection";
 import { KEYS } from "./commands/keys";
 import { LISTS } from "./commands/lists";
+import { PUBSUB, WHILE_HEARING } from "./commands/pubsub";
 import { SERVER } from "./commands/server";
 import { SETS } from "./commands/sets";
 import { SORTED_SETS } from "./commands/sorted-sets";
@@ -30,6 +31,7 @@ export const COMMANDS: ReadonlyMap<string, CommandSpec> = new Map(
     ...LISTS,
     ...SETS,
     ...SORTED_SETS,
+    ...PUBSUB,
     ...transactions((args, peer, collection) => {
       const spec = chosen(peer, args, collection);
       return typeof spec === "string" ? spec : { spec, args };
@@ -55,6 +57,7 @@ export function chosen(peer: Peer, args: Command, collection = peer.data.collect
   const spec = BY_SPELLING.get(name) ?? COMMANDS.get(name.toLowerCase());
   if (spec === undefined) return unknown(args);
   if (!fits(args.length, spec.arity)) return wrongArity(spec.name);
+  if (peer.hears.size > 0 && peer.data.version === 2 && !WHILE_HEARING.has(spec.name)) return notNow(spec.name);
   if (FOR_STRANGERS.has(spec.name)) return spec;
   const right = spec.use === "write" ? "write" : "read";
   if (right === "write" && collection.startsWith(OWN)) return `NOPERM ${collection} belongs to the server`;
@@ -62,6 +65,11 @@ export function chosen(peer: Peer, args: Command, collection = peer.data.collect
   if (refusal === null) return spec;
   // A client that has a token may always say which collection it wants.
   return refusal.startsWith("NOPERM") && (spec.use === "nothing" || spec.use === "session") ? spec : refusal;
+}
+
+function notNow(name: string): string {
+  const allowed = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET";
+  return `ERR Can't execute '${name}': only ${allowed} are allowed in this context`;
 }
 
 function unknown(args: Command): string {

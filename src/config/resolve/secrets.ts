@@ -21,7 +21,7 @@ export const HARMLESS_SETTINGS: Readonly<Record<string, readonly string[]>> = {
   ],
   access: ["open"],
   events: ["topics", "emit", "heartbeatMs"],
-  store: ["resp", "http", "rpc", "mcp", "heartbeatMs"],
+  store: ["resp", "http", "rpc", "mcp", "heartbeatMs", "topics", "emit"],
 };
 
 /**

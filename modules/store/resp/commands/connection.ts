@@ -12,7 +12,7 @@ function ping(call: Call): void {
   const { args, out, peer } = call;
   if (args.length > 2) fail(wrongArity("ping"));
   // On a connection of RESP2 that has subscriptions, every reply is a message.
-  if (peer.subscriptions > 0 && out.version === 2) {
+  if (peer.hears.size > 0 && out.version === 2) {
     out.array(2);
     out.bulk("pong");
     out.bulk(args.length === 2 ? bytesAt(args, 1) : "");
@@ -127,10 +127,10 @@ function infoOf(peer: Peer): string {
     addr: transport === "unix" ? "unix:0" : `${address.includes(":") ? `[${address}]` : address}:${port}`,
     name: data.name,
     age: Math.floor((Date.now() - peer.since) / 1000),
-    flags: peer.subscriptions > 0 ? "P" : data.queue === null ? "N" : "x",
+    flags: peer.hears.size > 0 ? "P" : data.queue === null ? "N" : "x",
     db: data.collection,
-    sub: peer.channels,
-    psub: peer.subscriptions - peer.channels,
+    sub: peer.hears.channels,
+    psub: peer.hears.size - peer.hears.channels,
     multi: data.queue === null ? -1 : data.queue.length,
     cmd: peer.lastCommand,
     user: data.session?.identity ?? connection.session.identity ?? "default",

@@ -1,5 +1,6 @@
 /** Commands on the server: what it is, and what it can. */
 import { type Call, type CommandSpec, NO_KEYS, type Run } from "../call";
+import { fail } from "../errors";
 import { globMatcher } from "../glob";
 import { subcommands } from "./subcommands";
 
@@ -14,6 +15,8 @@ const CONFIG: Readonly<Record<string, string>> = {
   maxclients: "10000",
   maxmemory: "0",
   "maxmemory-policy": "noeviction",
+  // All of them, always: they cost only where a client hears them.
+  "notify-keyspace-events": "AKE",
   "proto-max-bulk-len": "16777216",
   save: "",
   timeout: "0",
@@ -30,6 +33,23 @@ function getConfig({ args, out }: Call): void {
     out.bulk(name);
     out.bulk(CONFIG[name] as string);
   }
+}
+
+/** Letters of Redis, of which K or E turn notifications on. */
+const NOTIFICATIONS = /^(?=.*[KE])[KEg$lshzxetdmnA]+$/;
+
+/** Clients turn keyspace notifications on before they hear them. */
+function setConfig({ args, out }: Call): void {
+  for (let at = 2; at < args.length; at += 2) {
+    const name = args.utf8(at).toLowerCase();
+    const isOn = name === "notify-keyspace-events" && at + 1 < args.length && NOTIFICATIONS.test(args.latin1(at + 1));
+    if (!isOn)
+      fail(
+        `ERR CONFIG SET failed (possibly related to argument '${args.utf8(at).slice(0, 128)}') - nothing can be set ` +
+          "here, and keyspace notifications are always on",
+      );
+  }
+  out.ok();
 }
 
 /** By name, fields as INFO writes them. */
@@ -93,6 +113,6 @@ export const SERVER: readonly CommandSpec[] = [
     -2,
     "2.0.0",
     "Returns settings that tools ask for. None can be changed.",
-    subcommands("config", { get: [-3, getConfig] }),
+    subcommands("config", { get: [-3, getConfig], set: [-4, setConfig] }),
   ),
 ];
