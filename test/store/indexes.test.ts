@@ -1,7 +1,7 @@
 /** Indexes that modules declare: `find` on them, in every host, before and after a reload. */
 import { describe, expect, test } from "bun:test";
 import { type Hub, withHub } from "../support/hub";
-import { runOnStore, storeModule, untilProcessesAnswer } from "../support/store-module";
+import { runOnStore, storeModule } from "../support/store-module";
 import { until } from "../support/until";
 
 const INDEXED = `collections: { scores: { indexes: ["user"] } },`;
@@ -112,13 +112,12 @@ test("another database gets the indexes too", () =>
 
 test("processes of one server keep each other's indexes", () =>
   withHub({ "modules/probe.ts": storeModule(INDEXED) }, ["--processes", "2"], async (hub) => {
-    await untilProcessesAnswer(hub, 2);
     const add = (n: number): string => `
       await store.collection("scores").set("k${n}", { user: "u${n % 2}" });
       return process.pid;`;
     const pids = new Set<unknown>();
-    for (let n = 0; n < 40; n++) pids.add((await runOnStore(hub, add(n))).value);
+    let count = 0;
+    for (; count < 40 || pids.size < 2; count++) pids.add((await runOnStore(hub, add(count))).value);
     const found = `return (await store.collection("scores").find("user", { equals: "u1" })).length;`;
-    for (let n = 0; n < 6; n++) expect(await runOnStore(hub, found)).toEqual({ value: 20 });
-    expect(pids.size).toBe(2);
+    for (let n = 0; n < 6; n++) expect(await runOnStore(hub, found)).toEqual({ value: Math.floor(count / 2) });
   }));

@@ -36,6 +36,33 @@ export async function runOnStore(hub: Pick<Hub, "ask">, code: string): Promise<O
   return JSON.parse(await hub.ask(`RUN ${code.replaceAll(/\s*\n\s*/g, " ")}\n`)) as Outcome;
 }
 
+/**
+ * Runs code on many connections at once, again and again until so many processes of the server have run it: a process
+ * that is quicker may take all connections of a moment.
+ *
+ * @param code  without errors; returns `process.pid`
+ * @returns how often it ran
+ */
+export async function runInProcesses(
+  hub: Pick<Hub, "ask">,
+  processes: number,
+  atOnce: number,
+  code: string,
+): Promise<number> {
+  const pids = new Set<unknown>();
+  let total = 0;
+  await until(`runs in ${processes} processes`, async () => {
+    const outcomes = await Promise.all(Array.from({ length: atOnce }, () => runOnStore(hub, code)));
+    for (const { value, message } of outcomes) {
+      if (message !== undefined) throw new Error(message);
+      pids.add(value);
+    }
+    total += atOnce;
+    return pids.size >= processes;
+  });
+  return total;
+}
+
 /** Waits until so many processes of the server answer: one that started later gets its first connections later. */
 export async function untilProcessesAnswer(hub: Pick<Hub, "ask">, count: number): Promise<void> {
   const pids = new Set<unknown>();
