@@ -1,4 +1,4 @@
-/** What one process does for the store that nobody asks for: documents whose time is over go, and unused indexes. */
+/** One process deletes expired documents and unused indexes, without being asked. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Commit } from "../module/store/port";
 import type { Backend } from "./backend";

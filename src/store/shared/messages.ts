@@ -19,7 +19,7 @@ export const TO_LEADER = {
   unhold: 5,
 } as const;
 
-/** What is read there, or done to indexes. */
+/** Reads, and work on indexes, that a process asks of the one that leads. */
 export const READ = {
   get: 0,
   list: 1,

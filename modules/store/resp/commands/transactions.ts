@@ -109,7 +109,7 @@ async function watch({ args, out, peer }: Call): Promise<void> {
   const watchedNow = [...data.watched.values()].reduce((sum, versions) => sum + versions.size, 0);
   if (watchedNow + keys.length > MAX_WATCHED) fail(`ERR too many watched keys: at most ${MAX_WATCHED} are possible`);
   const documents = face.context.store.collection(data.collection);
-  // What was seen first counts.
+  // A key that is watched twice keeps the version of its first WATCH.
   for (const key of keys) if (!known.has(key)) known.set(key, (await documents.get(key))?.version ?? 0);
   out.ok();
 }

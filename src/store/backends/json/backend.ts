@@ -150,7 +150,7 @@ export class JsonBackend implements Backend {
     );
   }
 
-  /** What is read at the opening has been checked then. */
+  /** The opening has read and checked the whole file. */
   check(): readonly string[] {
     this.#opened();
     return [];
